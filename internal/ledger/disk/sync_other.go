@@ -1,0 +1,6 @@
+//go:build unix && !linux
+
+package disk
+
+// Sync is the full sync that Go offers on systems other than Linux.
+func (f osFile) Sync() error { return f.File.Sync() }
