@@ -1,0 +1,150 @@
+package aver
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// EventType names what an authority event changes.
+type EventType string
+
+// The types of authority events, each with the Go type of its data.
+const (
+	EventPolicyPublished    EventType = "policy.published"    // PolicyPublished
+	EventPolicyActivated    EventType = "policy.activated"    // PolicyRef
+	EventPolicyRetired      EventType = "policy.retired"      // PolicyRef
+	EventIdentityRegistered EventType = "identity.registered" // Identity
+	EventIdentityUpdated    EventType = "identity.updated"    // Identity
+	EventIdentitySuspended  EventType = "identity.suspended"  // Ref
+	EventIdentityResumed    EventType = "identity.resumed"    // Ref
+	EventIdentityRetired    EventType = "identity.retired"    // Ref
+	EventEntityPut          EventType = "entity.put"          // Entity
+	EventEntityRemoved      EventType = "entity.removed"      // Ref
+	EventGrantIssued        EventType = "grant.issued"        // Grant
+	EventGrantRevoked       EventType = "grant.revoked"       // GrantRef
+	EventCredentialIssued   EventType = "credential.issued"   // Credential
+	EventCredentialRevoked  EventType = "credential.revoked"  // CredentialRef
+)
+
+// Event is one entry of the authority log: a change of what may be done, with
+// who made it and why. Its canonical form is the payload.
+type Event struct {
+	ID     string          `json:"id"` // a UUIDv7
+	Kind   string          `json:"kind"`
+	Type   EventType       `json:"type"`
+	Time   Time            `json:"time"`
+	By     By              `json:"by"`
+	Reason string          `json:"reason,omitempty"` // why, in the words of who did it
+	Data   json.RawMessage `json:"data"`             // see [EventType]
+	Salt   string          `json:"salt"`
+}
+
+// By is who made a change and how they were authenticated.
+type By struct {
+	Name   string `json:"name"`   // of the credential, or "aver" for what the first start does
+	Method string `json:"method"` // "bearer", "none" (--insecure-no-auth) or "internal"
+}
+
+// PolicyPublished is a bundle that was made known; it decides nothing until it
+// is activated.
+type PolicyPublished struct {
+	Name   string            `json:"name"`
+	Digest string            `json:"digest"`
+	Files  map[string]string `json:"files"` // path in the bundle :: its text
+}
+
+// PolicyRef names a version of a bundle.
+type PolicyRef struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+}
+
+// GrantRef names a grant.
+type GrantRef struct {
+	ID string `json:"id"`
+}
+
+// Role is what a credential may do.
+type Role string
+
+// The roles of credentials.
+const (
+	RolePEP     Role = "pep"     // ask for decisions
+	RoleAdmin   Role = "admin"   // everything
+	RoleAuditor Role = "auditor" // read everything, change nothing
+)
+
+// Credential is a bearer token as it is kept: by the digest of its 256 random
+// bits, never itself.
+type Credential struct {
+	Name    string `json:"name"`
+	Role    Role   `json:"role"`
+	Digest  string `json:"digest"` // of the token
+	Expires Time   `json:"expires,omitzero"`
+}
+
+// CredentialRef names a credential.
+type CredentialRef struct {
+	Name string `json:"name"`
+}
+
+// NewEvent returns an event with its data in canonical form.
+func NewEvent(typ EventType, data any) (Event, error) {
+	text, err := CanonicalJSON(data)
+	if err != nil {
+		return Event{}, fmt.Errorf("event %s: %w", typ, err)
+	}
+	return Event{Kind: "event", Type: typ, Data: text}, nil
+}
+
+// DecodeData reads the event's data into the Go type named at its [EventType].
+// Members that the type does not have are an error.
+func (e *Event) DecodeData(into any) error {
+	d := json.NewDecoder(bytes.NewReader(e.Data))
+	d.DisallowUnknownFields()
+	d.UseNumber()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("event %s (%s): %w", e.ID, e.Type, err)
+	}
+	return nil
+}
+
+// Canonical returns the event's canonical bytes, its payload.
+func (e *Event) Canonical() ([]byte, error) { return CanonicalJSON(e) }
+
+// ParseEvent reads an event's payload and refuses one that is not in canonical
+// form.
+func ParseEvent(payload []byte) (*Event, error) {
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.DisallowUnknownFields()
+	var e Event
+	if err := d.Decode(&e); err != nil {
+		return nil, fmt.Errorf("event: %w", err)
+	}
+	again, err := e.Canonical()
+	if err != nil {
+		return nil, fmt.Errorf("event: %w", err)
+	}
+	if !bytes.Equal(again, payload) {
+		return nil, fmt.Errorf("event: it is not in the canonical form")
+	}
+	return &e, nil
+}
+
+// eventLimits are wide enough for a bundle of policies.
+var eventLimits = Limits{Bytes: 64 << 20, Members: 1_000_000}
+
+// CanonicalJSON returns the canonical form (RFC 8785) of what v marshals to.
+// The error says where a number or a string has no canonical form.
+func CanonicalJSON(v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := ParseJSON(text, eventLimits)
+	if err != nil {
+		return nil, err
+	}
+	return AppendCanonical(nil, parsed), nil
+}

@@ -1,0 +1,155 @@
+package aver
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Grant is one act of delegation: From lets To do some of what From may do
+// (requirements B1 to B4). A chain is a list of grants in which each To is the
+// next From, from the originating user to the acting party.
+//
+// Whatever a grant says, its use is allowed only while From, too, may do what is
+// asked: authority only shrinks along a chain (B6).
+type Grant struct {
+	ID        string          `json:"id"`
+	From      Ref             `json:"from"`
+	To        Ref             `json:"to"`
+	Parent    string          `json:"parent,omitempty"`    // the grant under which this one delegates further
+	Actions   []string        `json:"actions"`             // names; "*" any, "payment.*" any with that beginning
+	Resources []ResourceScope `json:"resources"`           // any of these
+	Condition string          `json:"condition,omitempty"` // a Cedar expression that must hold
+	Purpose   string          `json:"purpose,omitempty"`
+	NotBefore Time            `json:"not_before,omitzero"`
+	Expires   Time            `json:"expires,omitzero"`
+	Depth     int             `json:"depth"` // how many further hops may follow; 0: To may not delegate on
+	Limits    *GrantLimits    `json:"limits,omitempty"`
+	Revokers  []Ref           `json:"revocable_by,omitempty"` // who, besides From, may revoke it
+}
+
+// ResourceScope is what a grant reaches: all resources of a type, or one.
+type ResourceScope struct {
+	ID   string `json:"id,omitempty"` // "" is every resource of the type
+	Type string `json:"type"`         // "*" is every type
+}
+
+// GrantLimits are the limits of a grant that count: they are used up by the
+// requests that are allowed under it.
+type GrantLimits struct {
+	Uses int64      `json:"uses,omitempty"` // how many requests; 0: not limited
+	Sums []SumLimit `json:"sums,omitempty"`
+}
+
+// SumLimit bounds the sum of a whole-number attribute over all requests allowed
+// under the grant.
+type SumLimit struct {
+	Attribute string `json:"attribute"` // "resource.amount", "context.amount", "action.amount"
+	Max       int64  `json:"max"`
+}
+
+// Bounds of a chain and of a grant.
+const (
+	MaxChain        = 8   // grants in one chain
+	maxGrantEntries = 100 // actions, resources, sums, revokers of one grant
+	maxCondition    = 4096
+)
+
+// Validate checks what can be checked of a grant alone; whether the condition
+// is Cedar, and whether it widens its parent, is checked where it is issued.
+func (g *Grant) Validate() error {
+	switch {
+	case g.ID == "" || len(g.ID) > 128 || strings.ContainsAny(g.ID, " \t\r\n/\"\\"):
+		return fmt.Errorf("id %q: a grant's id has 1 to 128 characters, without spaces, slashes or quotes", g.ID)
+	case g.From == g.To:
+		return fmt.Errorf("%s can't grant to itself", g.From)
+	case len(g.Actions) == 0:
+		return fmt.Errorf("actions: name at least one, or \"*\" for every action")
+	case len(g.Resources) == 0:
+		return fmt.Errorf("resources: name at least one, or {\"type\":\"*\"} for every resource")
+	case len(g.Actions) > maxGrantEntries || len(g.Resources) > maxGrantEntries || len(g.Revokers) > maxGrantEntries:
+		return fmt.Errorf("more than %d actions, resources or revokers", maxGrantEntries)
+	case len(g.Condition) > maxCondition:
+		return fmt.Errorf("condition: longer than %d bytes", maxCondition)
+	case g.Depth < 0 || g.Depth >= MaxChain:
+		return fmt.Errorf("depth: from 0 (may not be delegated on) to %d", MaxChain-1)
+	case g.Expires != 0 && g.Expires <= g.NotBefore:
+		return fmt.Errorf("expires: not after not_before")
+	}
+	if err := g.From.validate(); err != nil {
+		return fmt.Errorf("from: %w", err)
+	}
+	if err := g.To.validate(); err != nil {
+		return fmt.Errorf("to: %w", err)
+	}
+	for _, a := range g.Actions {
+		if a == "" || len(a) > maxNameSize || strings.Contains(strings.TrimSuffix(a, "*"), "*") {
+			return fmt.Errorf("action %q: a name, or a beginning followed by one *", a)
+		}
+	}
+	for _, r := range g.Resources {
+		if r.Type == "" || r.Type == "*" && r.ID != "" || len(r.ID) > maxNameSize || len(r.Type) > maxNameSize {
+			return fmt.Errorf("resource %q %q: a type, or a type and an id, or the type \"*\" alone", r.Type, r.ID)
+		}
+	}
+	if g.Limits == nil {
+		return nil
+	}
+	if g.Limits.Uses < 0 || g.Limits.Uses > MaxInteger {
+		return fmt.Errorf("limits: uses must be 1 or more")
+	}
+	if len(g.Limits.Sums) > maxGrantEntries {
+		return fmt.Errorf("more than %d sums", maxGrantEntries)
+	}
+	seen := map[string]bool{}
+	for _, s := range g.Limits.Sums {
+		_, _, ok := strings.Cut(s.Attribute, ".")
+		if root := strings.SplitN(s.Attribute, ".", 2)[0]; !ok || root != "resource" && root != "context" && root != "action" {
+			return fmt.Errorf("limits: attribute %q must begin with resource., context. or action.", s.Attribute)
+		}
+		if s.Max <= 0 || s.Max > MaxInteger {
+			return fmt.Errorf("limits: the sum of %s must have a maximum of 1 or more", s.Attribute)
+		}
+		if seen[s.Attribute] {
+			return fmt.Errorf("limits: %s stands twice", s.Attribute)
+		}
+		seen[s.Attribute] = true
+	}
+	return nil
+}
+
+// Widens says in plain words in what g reaches further than the parent it was
+// made under, or "" when it does not.
+func (g *Grant) Widens(parent *Grant) string {
+	for _, a := range g.Actions {
+		if !covers(parent.Actions, a) {
+			return fmt.Sprintf("action %q is not in %q", a, parent.ID)
+		}
+	}
+	for _, r := range g.Resources {
+		inside := false
+		for _, p := range parent.Resources {
+			inside = inside || p.Type == "*" || p.Type == r.Type && (p.ID == "" || p.ID == r.ID)
+		}
+		if !inside {
+			return fmt.Sprintf("resource %q %q is not in %q", r.Type, r.ID, parent.ID)
+		}
+	}
+	switch {
+	case parent.Expires != 0 && (g.Expires == 0 || g.Expires > parent.Expires):
+		return fmt.Sprintf("it outlives %q, which expires %s", parent.ID, parent.Expires)
+	case parent.Depth == 0:
+		return fmt.Sprintf("%q may not be delegated on (its depth is 0)", parent.ID)
+	case g.Depth >= parent.Depth:
+		return fmt.Sprintf("depth %d: at most %d is left under %q", g.Depth, parent.Depth-1, parent.ID)
+	}
+	return ""
+}
+
+func covers(patterns []string, action string) bool {
+	for _, p := range patterns {
+		if begin, ok := strings.CutSuffix(p, "*"); p == action || ok && strings.HasPrefix(action, begin) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,377 @@
+package aver
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// Semantics names the rules by which a decision follows from state, request and
+// time. Every released one stays runnable for replay.
+const Semantics = "aver/1"
+
+// Record is one entry of the decision log: everything that is needed, with the
+// authority log, to decide again (D2, G3). Its canonical form is the payload.
+type Record struct {
+	ID        string          `json:"id"`   // the evaluation id, a UUIDv7
+	Kind      string          `json:"kind"` // "decision"
+	Time      Time            `json:"time"` // the time it was decided at
+	Semantics string          `json:"semantics"`
+	Engine    string          `json:"engine"`    // "cedar-go/v1.9.0"
+	Authority TreeHead        `json:"authority"` // the prefix of the authority log it was decided at
+	Policies  string          `json:"policies"`  // digest of the active policy set
+	PEP       PEP             `json:"pep"`
+	Request   json.RawMessage `json:"request"`           // reduced to what policies can read and bundles retain
+	Full      string          `json:"request_digest"`    // digest of the request as it was sent
+	Omitted   []string        `json:"omitted,omitempty"` // attribute paths that were sent and are not kept
+	Facts     []Fact          `json:"facts,omitempty"`   // what was looked up in the state, absent ones included
+	Decision  Decision        `json:"decision"`
+	Salt      string          `json:"salt"` // 128 random bits, so that the leaf does not betray the payload
+}
+
+// TreeHead is a size and root hash (RFC 6962) of a log.
+type TreeHead struct {
+	Root string `json:"root"` // standard base64
+	Size uint64 `json:"size"`
+}
+
+// PEP is who asked: the policy enforcement point as it authenticated itself.
+type PEP struct {
+	Credential string `json:"credential"`           // name of the credential, never the credential
+	RequestID  string `json:"request_id,omitempty"` // as the PEP named the request
+}
+
+// Fact is an entity that was looked up in the authority state. Event is the
+// index of the event that last set it; nil: nothing is registered about it.
+type Fact struct {
+	Ref
+	Event *uint64 `json:"event,omitempty"`
+}
+
+// Leaf is what the log's Merkle tree commits to: no personal data, never
+// deleted. It commits to the payload by its SHA-256.
+type Leaf struct {
+	Class   string // retention class, "" for standard
+	ID      string
+	Kind    string   // "decision" or "event"
+	Outcome *Outcome // of a decision
+	Type    string   // of an event
+	Payload string   // SHA-256 of the payload in hexadecimal, as sha256sum prints it
+	Time    Time
+}
+
+// NewLeaf returns the leaf for a payload; the caller sets Outcome or Type.
+func NewLeaf(kind, id string, t Time, payload []byte) Leaf {
+	sum := sha256.Sum256(payload)
+	return Leaf{ID: id, Kind: kind, Payload: hex.EncodeToString(sum[:]), Time: t}
+}
+
+// AppendCanonical appends the leaf's canonical bytes.
+func (l *Leaf) AppendCanonical(dst []byte) []byte {
+	o := object{dst: dst}
+	if l.Class != "" {
+		o.string("class", l.Class)
+	}
+	o.string("id", l.ID)
+	o.string("kind", l.Kind)
+	if l.Outcome != nil {
+		o.string("outcome", l.Outcome.String())
+	}
+	o.string("payload", l.Payload)
+	o.string("time", l.Time.String())
+	if l.Type != "" {
+		o.string("type", l.Type)
+	}
+	return o.close()
+}
+
+// ParseLeaf reads a leaf and refuses one that is not in canonical form.
+func ParseLeaf(text []byte) (Leaf, error) {
+	var in struct {
+		Class   string   `json:"class"`
+		ID      string   `json:"id"`
+		Kind    string   `json:"kind"`
+		Outcome *Outcome `json:"outcome"`
+		Payload string   `json:"payload"`
+		Time    Time     `json:"time"`
+		Type    string   `json:"type"`
+	}
+	if err := json.Unmarshal(text, &in); err != nil {
+		return Leaf{}, fmt.Errorf("leaf: %w", err)
+	}
+	l := Leaf{in.Class, in.ID, in.Kind, in.Outcome, in.Type, in.Payload, in.Time}
+	if string(l.AppendCanonical(nil)) != string(text) {
+		return Leaf{}, fmt.Errorf("leaf: it is not in the canonical form")
+	}
+	return l, nil
+}
+
+// Matches reports whether the leaf commits to the payload.
+func (l *Leaf) Matches(payload []byte) bool {
+	sum := sha256.Sum256(payload)
+	return l.Payload == hex.EncodeToString(sum[:])
+}
+
+// ParseRecord reads a record's payload and refuses one that is not in canonical
+// form.
+func ParseRecord(payload []byte) (*Record, error) {
+	var r Record
+	if err := json.Unmarshal(payload, &r); err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	if r.Kind != "decision" {
+		return nil, fmt.Errorf("record: kind %q is not known to this version", r.Kind)
+	}
+	if string(r.AppendCanonical(nil)) != string(payload) {
+		return nil, fmt.Errorf("record: it is not in the canonical form")
+	}
+	return &r, nil
+}
+
+// AppendCanonical appends the record's canonical bytes (RFC 8785), its payload.
+// Request must be canonical already.
+func (r *Record) AppendCanonical(dst []byte) []byte {
+	o := object{dst: dst}
+	o.name("authority")
+	a := object{dst: o.dst}
+	a.string("root", r.Authority.Root)
+	a.uint("size", r.Authority.Size)
+	o.dst = a.close()
+	o.name("decision")
+	o.dst = r.Decision.AppendCanonical(o.dst)
+	o.string("engine", r.Engine)
+	appendList(&o, "facts", r.Facts, Fact.appendCanonical)
+	o.string("id", r.ID)
+	o.string("kind", r.Kind)
+	o.strings("omitted", r.Omitted)
+	o.name("pep")
+	p := object{dst: o.dst}
+	p.string("credential", r.PEP.Credential)
+	if r.PEP.RequestID != "" {
+		p.string("request_id", r.PEP.RequestID)
+	}
+	o.dst = p.close()
+	o.string("policies", r.Policies)
+	o.name("request")
+	o.dst = append(o.dst, r.Request...)
+	o.string("request_digest", r.Full)
+	o.string("salt", r.Salt)
+	o.string("semantics", r.Semantics)
+	o.string("time", r.Time.String())
+	return o.close()
+}
+
+func (f Fact) appendCanonical(dst []byte) []byte {
+	o := object{dst: dst}
+	if f.Event != nil {
+		o.uint("event", *f.Event)
+	}
+	o.string("id", f.ID)
+	o.string("type", f.Type)
+	return o.close()
+}
+
+// AppendCanonical appends the canonical bytes of the decision, which is what a
+// replay compares. The texts of reasons are left out.
+func (d *Decision) AppendCanonical(dst []byte) []byte {
+	o := object{dst: dst}
+	o.name("actor")
+	a := object{dst: o.dst}
+	if d.Actor.Event != nil {
+		a.uint("event", *d.Actor.Event)
+	}
+	a.string("id", d.Actor.ID)
+	a.string("kind", string(d.Actor.Kind))
+	a.string("type", d.Actor.Type)
+	o.dst = a.close()
+	appendList(&o, "counters", d.Counters, Counter.appendCanonical)
+	d.Ruling.appendFirst(&o)
+	d.Ruling.appendOutcome(&o)
+	appendList(&o, "parts", d.Parts, func(p PartDecision, dst []byte) []byte {
+		o := object{dst: dst}
+		p.Ruling.appendFirst(&o)
+		o.string("id", p.ID)
+		p.Ruling.appendOutcome(&o)
+		p.Ruling.appendLast(&o)
+		return o.close()
+	})
+	d.Ruling.appendLast(&o)
+	return o.close()
+}
+
+// A ruling's members stand between those of what embeds it: id and parts.
+
+func (r *Ruling) appendFirst(o *object) {
+	appendList(o, "frames", r.Frames, Frame.appendCanonical)
+}
+
+func (r *Ruling) appendOutcome(o *object) {
+	appendList(o, "obligations", r.Obligations, Obligation.appendCanonical)
+	o.string("outcome", r.Outcome.String())
+}
+
+func (r *Ruling) appendLast(o *object) {
+	appendList(o, "reasons", r.Reasons, Reason.appendCanonical)
+	appendList(o, "requirements", r.Requirements, Requirement.appendCanonical)
+}
+
+func (f Frame) appendCanonical(dst []byte) []byte {
+	o := object{dst: dst}
+	o.bool("allowed", f.Allowed)
+	o.string("as", string(f.As))
+	o.name("entity")
+	o.dst = f.Entity.appendCanonical(o.dst)
+	appendList(&o, "errors", f.Errors, func(e PolicyError, dst []byte) []byte {
+		o := object{dst: dst}
+		o.string("message", e.Message)
+		o.string("policy", e.Policy)
+		return o.close()
+	})
+	if f.Grant != "" {
+		o.string("grant", f.Grant)
+	}
+	o.strings("policies", f.Policies)
+	return o.close()
+}
+
+func (r Ref) appendCanonical(dst []byte) []byte {
+	o := object{dst: dst}
+	o.string("id", r.ID)
+	o.string("type", r.Type)
+	return o.close()
+}
+
+func (r Reason) appendCanonical(dst []byte) []byte {
+	o := object{dst: dst}
+	o.string("code", string(r.Code))
+	if r.Detail != "" {
+		o.string("detail", r.Detail)
+	}
+	if r.Grant != "" {
+		o.string("grant", r.Grant)
+	}
+	if r.Policy != "" {
+		o.string("policy", r.Policy)
+	}
+	return o.close()
+}
+
+func (r Requirement) appendCanonical(dst []byte) []byte {
+	o := object{dst: dst}
+	o.strings("acr_values", r.ACRValues)
+	o.strings("amr_values", r.AMRValues)
+	if r.Approvals != 0 {
+		o.uint("approvals", uint64(r.Approvals))
+	}
+	o.strings("approvers", r.Approvers)
+	o.string("gate", string(r.Gate))
+	if r.MaxAge != 0 {
+		o.uint("max_age", uint64(r.MaxAge))
+	}
+	o.string("policy", r.Policy)
+	if r.Present != "" {
+		o.string("present", r.Present)
+	}
+	if r.Within != 0 {
+		o.uint("within", uint64(r.Within))
+	}
+	return o.close()
+}
+
+func (b Obligation) appendCanonical(dst []byte) []byte {
+	o := object{dst: dst}
+	o.string("id", b.ID)
+	if len(b.Properties) > 0 {
+		o.name("properties")
+		o.dst = AppendCanonical(o.dst, map[string]any(b.Properties))
+	}
+	o.string("type", b.Type)
+	return o.close()
+}
+
+func (c Counter) appendCanonical(dst []byte) []byte {
+	o := object{dst: dst}
+	o.int("after", c.After)
+	o.int("before", c.Before)
+	o.string("grant", c.Grant)
+	o.int("max", c.Max)
+	o.string("name", c.Name)
+	return o.close()
+}
+
+// object writes the members of one JSON object in the order they are given,
+// which must be the canonical one.
+type object struct {
+	dst  []byte
+	open bool
+}
+
+func (o *object) name(name string) {
+	if !o.open {
+		o.dst, o.open = append(o.dst, '{'), true
+	} else {
+		o.dst = append(o.dst, ',')
+	}
+	o.dst = append(append(append(o.dst, '"'), name...), '"', ':')
+}
+
+func (o *object) string(name, value string) {
+	o.name(name)
+	o.dst = AppendString(o.dst, value)
+}
+
+func (o *object) uint(name string, value uint64) {
+	o.name(name)
+	o.dst = strconv.AppendUint(o.dst, value, 10)
+}
+
+func (o *object) int(name string, value int64) {
+	o.name(name)
+	o.dst = strconv.AppendInt(o.dst, value, 10)
+}
+
+func (o *object) bool(name string, value bool) {
+	o.name(name)
+	o.dst = strconv.AppendBool(o.dst, value)
+}
+
+// strings writes a list of strings, and nothing for an empty one.
+func (o *object) strings(name string, values []string) {
+	appendList(o, name, values, func(s string, dst []byte) []byte { return AppendString(dst, s) })
+}
+
+func (o *object) close() []byte {
+	if !o.open {
+		o.dst = append(o.dst, '{')
+	}
+	return append(o.dst, '}')
+}
+
+// appendList writes a list as a member, and nothing for an empty one.
+func appendList[T any](o *object, name string, list []T, appendOne func(T, []byte) []byte) {
+	if len(list) == 0 {
+		return
+	}
+	o.name(name)
+	o.dst = append(o.dst, '[')
+	for i, e := range list {
+		if i > 0 {
+			o.dst = append(o.dst, ',')
+		}
+		o.dst = appendOne(e, o.dst)
+	}
+	o.dst = append(o.dst, ']')
+}
+
+// SortRefs orders refs by type, then id.
+func SortRefs(refs []Ref) {
+	slices.SortFunc(refs, func(a, b Ref) int {
+		if c := compareUTF16(a.Type, b.Type); c != 0 {
+			return c
+		}
+		return compareUTF16(a.ID, b.ID)
+	})
+}
