@@ -1,0 +1,192 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+// An index finds the policies whose scope can match a request: by the action
+// and its groups, then by the type of the resource, then by the principal, its
+// type and its groups. It never misses one whose scope matches.
+type index struct {
+	rules   []*Rule
+	actions level[level2]
+	// Walking up from an entity costs reads, so it is done only if some scope
+	// has a group in it.
+	actionGroups, principalGroups bool
+}
+
+type level2 map[types.EntityType]*level[[]int32] // by resource type; "" for any
+
+// A level maps the entity in a scope to what is below it. Scopes that name one
+// entity match it alone; those that name a group match all below it.
+type level[T any] struct {
+	any   T
+	is    map[types.EntityType]T
+	exact map[types.EntityUID]T
+	group map[types.EntityUID]T
+}
+
+func newIndex(rules []*Rule) index {
+	ix := index{rules: rules}
+	ix.actions.any = level2{}
+	ix.actions.exact = map[types.EntityUID]level2{}
+	ix.actions.group = map[types.EntityUID]level2{}
+	for i, r := range rules {
+		for _, resources := range ix.actionLevels(r.ast.Action) {
+			var typ types.EntityType
+			switch s := r.ast.Resource.(type) {
+			case ast.ScopeTypeEq:
+				typ = s.Entity.Type
+			case ast.ScopeTypeIs:
+				typ = s.Type
+			case ast.ScopeTypeIsIn:
+				typ = s.Type
+			}
+			principals := resources[typ]
+			if principals == nil {
+				principals = &level[[]int32]{
+					is:    map[types.EntityType][]int32{},
+					exact: map[types.EntityUID][]int32{},
+					group: map[types.EntityUID][]int32{},
+				}
+				resources[typ] = principals
+			}
+			ix.addPrincipal(principals, r.ast.Principal, int32(i))
+		}
+	}
+	return ix
+}
+
+func (ix *index) actionLevels(scope ast.IsActionScopeNode) []level2 {
+	at := func(m map[types.EntityUID]level2, uid types.EntityUID) level2 {
+		if m[uid] == nil {
+			m[uid] = level2{}
+		}
+		return m[uid]
+	}
+	switch s := scope.(type) {
+	case ast.ScopeTypeEq:
+		return []level2{at(ix.actions.exact, s.Entity)}
+	case ast.ScopeTypeIn:
+		ix.actionGroups = true
+		return []level2{at(ix.actions.group, s.Entity)}
+	case ast.ScopeTypeInSet:
+		ix.actionGroups = true
+		var out []level2
+		for _, uid := range s.Entities {
+			out = append(out, at(ix.actions.group, uid))
+		}
+		return out
+	}
+	return []level2{ix.actions.any}
+}
+
+func (ix *index) addPrincipal(l *level[[]int32], scope ast.IsPrincipalScopeNode, i int32) {
+	switch s := scope.(type) {
+	case ast.ScopeTypeEq:
+		l.exact[s.Entity] = append(l.exact[s.Entity], i)
+	case ast.ScopeTypeIs:
+		l.is[s.Type] = append(l.is[s.Type], i)
+	case ast.ScopeTypeIn:
+		ix.principalGroups = true
+		l.group[s.Entity] = append(l.group[s.Entity], i)
+	case ast.ScopeTypeIsIn:
+		ix.principalGroups = true
+		l.group[s.Entity] = append(l.group[s.Entity], i)
+	default:
+		l.any = append(l.any, i)
+	}
+}
+
+// find gives the policies whose scope can match, in the order of the index.
+func (ix *index) find(entities types.EntityGetter, req types.Request) []*Rule {
+	if len(ix.rules) == 0 {
+		return nil
+	}
+	var actionBuf, principalBuf [8]types.EntityUID
+	actions := append(actionBuf[:0], req.Action)
+	if ix.actionGroups {
+		actions = ancestors(actions, entities)
+	}
+	principals := append(principalBuf[:0], req.Principal)
+	if ix.principalGroups {
+		principals = ancestors(principals, entities)
+	}
+	var hitBuf [64]int32
+	hits := hitBuf[:0]
+	add := func(resources level2) {
+		for _, typ := range [2]types.EntityType{"", req.Resource.Type} {
+			l := resources[typ]
+			if l == nil {
+				continue
+			}
+			hits = append(hits, l.any...)
+			hits = append(hits, l.is[req.Principal.Type]...)
+			hits = append(hits, l.exact[req.Principal]...)
+			if len(l.group) > 0 {
+				for _, uid := range principals {
+					hits = append(hits, l.group[uid]...)
+				}
+			}
+			if req.Resource.Type == "" {
+				break
+			}
+		}
+	}
+	add(ix.actions.any)
+	add(ix.actions.exact[req.Action])
+	for _, uid := range actions {
+		add(ix.actions.group[uid])
+	}
+	slices.Sort(hits)
+	hits = slices.Compact(hits)
+	if len(hits) == 0 {
+		return nil
+	}
+	out := make([]*Rule, len(hits))
+	for i, h := range hits {
+		out[i] = ix.rules[h]
+	}
+	return out
+}
+
+func (ix *index) authorize(entities types.EntityGetter, req types.Request) Result {
+	if entities == nil {
+		entities = types.EntityMap(nil)
+	}
+	return authorize(ix.find(entities, req), entities, req)
+}
+
+// ancestors adds to the entities in list all that they are in, directly or
+// not. The order of what it adds means nothing.
+func ancestors(list []types.EntityUID, entities types.EntityGetter) []types.EntityUID {
+	var seen map[types.EntityUID]struct{}
+	for i := 0; i < len(list); i++ {
+		e, ok := entities.Get(list[i])
+		if !ok {
+			continue
+		}
+		for parent := range e.Parents.All() {
+			if seen == nil && len(list) < 16 {
+				if !slices.Contains(list, parent) {
+					list = append(list, parent)
+				}
+				continue
+			}
+			if seen == nil {
+				seen = make(map[types.EntityUID]struct{}, 2*len(list))
+				for _, uid := range list {
+					seen[uid] = struct{}{}
+				}
+			}
+			if _, ok := seen[parent]; !ok {
+				seen[parent] = struct{}{}
+				list = append(list, parent)
+			}
+		}
+	}
+	return list
+}
