@@ -2,7 +2,7 @@ package aver
 
 import (
 	"encoding/json"
-	"strconv"
+	"fmt"
 )
 
 // Outcome is what was decided (requirement F1). The zero Outcome is Denied.
@@ -25,13 +25,26 @@ func Outcomes() []Outcome {
 	return []Outcome{Denied, Challenged, Escalated, PartiallyAuthorized, Restricted, Permitted}
 }
 
-func (o Outcome) String() string { return outcomeNames[o] }
+func (o Outcome) String() string {
+	if !o.valid() {
+		return fmt.Sprintf("outcome(%d)", int(o))
+	}
+	return outcomeNames[o]
+}
+
+func (o Outcome) valid() bool { return o >= Denied && o <= Permitted }
 
 // Allowed is AuthZEN's boolean decision: whether the caller may go forward.
-func (o Outcome) Allowed() bool { return o >= PartiallyAuthorized }
+func (o Outcome) Allowed() bool { return o >= PartiallyAuthorized && o.valid() }
 
-// MarshalText implements encoding.TextMarshaler.
-func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+// MarshalText implements encoding.TextMarshaler. It fails for what is not one
+// of the constants.
+func (o Outcome) MarshalText() ([]byte, error) {
+	if !o.valid() {
+		return nil, fmt.Errorf("%s is not an outcome", o)
+	}
+	return []byte(o.String()), nil
+}
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (o *Outcome) UnmarshalText(text []byte) error {
@@ -41,7 +54,7 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return &RequestError{"/outcome", strconv.Quote(string(text)) + " is not an outcome"}
+	return fmt.Errorf("%q is not an outcome", text)
 }
 
 // Decision is what [Decider] found, before it becomes a record: a pure function

@@ -122,6 +122,9 @@ func ParseEvent(payload []byte) (*Event, error) {
 	if err := d.Decode(&e); err != nil {
 		return nil, fmt.Errorf("event: %w", err)
 	}
+	if e.Kind != "event" {
+		return nil, fmt.Errorf("event: kind %q is not known to this version", e.Kind)
+	}
 	again, err := e.Canonical()
 	if err != nil {
 		return nil, fmt.Errorf("event: %w", err)
@@ -136,7 +139,8 @@ func ParseEvent(payload []byte) (*Event, error) {
 var eventLimits = Limits{Bytes: 64 << 20, Members: 1_000_000}
 
 // CanonicalJSON returns the canonical form (RFC 8785) of what v marshals to.
-// The error says where a number or a string has no canonical form.
+// The error says where a member or a number has no canonical form. Invalid
+// UTF-8 in a string becomes U+FFFD, as encoding/json has it.
 func CanonicalJSON(v any) ([]byte, error) {
 	text, err := json.Marshal(v)
 	if err != nil {

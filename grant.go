@@ -51,15 +51,26 @@ type SumLimit struct {
 const (
 	MaxChain        = 8   // grants in one chain
 	maxGrantEntries = 100 // actions, resources, sums, revokers of one grant
-	maxCondition    = 4096
+	maxGrantID      = 128 // bytes
 )
 
 // Validate checks what can be checked of a grant alone; whether the condition
 // is Cedar, and whether it widens its parent, is checked where it is issued.
+// The error is one plain sentence.
 func (g *Grant) Validate() error {
+	if err := g.From.validate(); err != nil {
+		return fmt.Errorf("from: %w", err)
+	}
+	if err := g.To.validate(); err != nil {
+		return fmt.Errorf("to: %w", err)
+	}
 	switch {
-	case g.ID == "" || len(g.ID) > 128 || strings.ContainsAny(g.ID, " \t\r\n/\"\\"):
-		return fmt.Errorf("id %q: a grant's id has 1 to 128 characters, without spaces, slashes or quotes", g.ID)
+	case !isGrantID(g.ID):
+		return fmt.Errorf("id %q: a grant's id has 1 to %d visible ASCII characters, without slashes or quotes", brief(g.ID), maxGrantID)
+	case g.Parent != "" && !isGrantID(g.Parent):
+		return fmt.Errorf("parent %q is not the id of a grant", brief(g.Parent))
+	case g.Parent == g.ID:
+		return fmt.Errorf("%q can't be its own parent", g.ID)
 	case g.From == g.To:
 		return fmt.Errorf("%s can't grant to itself", g.From)
 	case len(g.Actions) == 0:
@@ -68,49 +79,78 @@ func (g *Grant) Validate() error {
 		return fmt.Errorf("resources: name at least one, or {\"type\":\"*\"} for every resource")
 	case len(g.Actions) > maxGrantEntries || len(g.Resources) > maxGrantEntries || len(g.Revokers) > maxGrantEntries:
 		return fmt.Errorf("more than %d actions, resources or revokers", maxGrantEntries)
-	case len(g.Condition) > maxCondition:
-		return fmt.Errorf("condition: longer than %d bytes", maxCondition)
 	case g.Depth < 0 || g.Depth >= MaxChain:
 		return fmt.Errorf("depth: from 0 (may not be delegated on) to %d", MaxChain-1)
 	case g.Expires != 0 && g.Expires <= g.NotBefore:
 		return fmt.Errorf("expires: not after not_before")
 	}
-	if err := g.From.validate(); err != nil {
-		return fmt.Errorf("from: %w", err)
+	if err := validateText("condition", g.Condition); err != nil {
+		return err
 	}
-	if err := g.To.validate(); err != nil {
-		return fmt.Errorf("to: %w", err)
+	if err := validateText("purpose", g.Purpose); err != nil {
+		return err
+	}
+	for _, r := range g.Revokers {
+		if err := r.validate(); err != nil {
+			return fmt.Errorf("revocable_by: %w", err)
+		}
 	}
 	for _, a := range g.Actions {
-		if a == "" || len(a) > maxNameSize || strings.Contains(strings.TrimSuffix(a, "*"), "*") {
+		if err := validateName("name of an action", a); err != nil {
+			return err
+		}
+		if strings.Contains(strings.TrimSuffix(a, "*"), "*") {
 			return fmt.Errorf("action %q: a name, or a beginning followed by one *", a)
 		}
 	}
 	for _, r := range g.Resources {
-		if r.Type == "" || r.Type == "*" && r.ID != "" || len(r.ID) > maxNameSize || len(r.Type) > maxNameSize {
-			return fmt.Errorf("resource %q %q: a type, or a type and an id, or the type \"*\" alone", r.Type, r.ID)
+		if err := r.validate(); err != nil {
+			return err
 		}
 	}
 	if g.Limits == nil {
 		return nil
 	}
-	if g.Limits.Uses < 0 || g.Limits.Uses > MaxInteger {
-		return fmt.Errorf("limits: uses must be 1 or more")
+	return g.Limits.validate()
+}
+
+func isGrantID(id string) bool {
+	return id != "" && len(id) <= maxGrantID && !strings.ContainsFunc(id, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/\"'`+"`", r)
+	})
+}
+
+func (r ResourceScope) validate() error {
+	// A star elsewhere would look like a pattern and be none.
+	if strings.Contains(r.Type, "*") && r != (ResourceScope{Type: "*"}) {
+		return fmt.Errorf("resource %q %q: a type, or a type and an id, or the type \"*\" alone", brief(r.Type), brief(r.ID))
 	}
-	if len(g.Limits.Sums) > maxGrantEntries {
-		return fmt.Errorf("more than %d sums", maxGrantEntries)
+	if err := validateName("type of a resource", r.Type); err != nil || r.ID == "" {
+		return err
+	}
+	return validateName("id of a resource", r.ID)
+}
+
+func (l *GrantLimits) validate() error {
+	if l.Uses < 0 || l.Uses > MaxInteger {
+		return fmt.Errorf("limits: uses must be from 1 to %d, or 0 for no limit", int64(MaxInteger))
+	}
+	if len(l.Sums) > maxGrantEntries {
+		return fmt.Errorf("limits: more than %d sums", maxGrantEntries)
 	}
 	seen := map[string]bool{}
-	for _, s := range g.Limits.Sums {
-		_, _, ok := strings.Cut(s.Attribute, ".")
-		if root := strings.SplitN(s.Attribute, ".", 2)[0]; !ok || root != "resource" && root != "context" && root != "action" {
-			return fmt.Errorf("limits: attribute %q must begin with resource., context. or action.", s.Attribute)
+	for _, s := range l.Sums {
+		root, rest, _ := strings.Cut(s.Attribute, ".")
+		switch {
+		case root != "resource" && root != "context" && root != "action" || rest == "":
+			return fmt.Errorf("limits: attribute %q must be resource., context. or action. and a name", brief(s.Attribute))
+		case s.Max <= 0 || s.Max > MaxInteger:
+			return fmt.Errorf("limits: the sum of %s must have a maximum from 1 to %d", brief(s.Attribute), int64(MaxInteger))
+		case seen[s.Attribute]:
+			return fmt.Errorf("limits: %s stands twice", brief(s.Attribute))
 		}
-		if s.Max <= 0 || s.Max > MaxInteger {
-			return fmt.Errorf("limits: the sum of %s must have a maximum of 1 or more", s.Attribute)
-		}
-		if seen[s.Attribute] {
-			return fmt.Errorf("limits: %s stands twice", s.Attribute)
+		if err := validateName("attribute to sum", s.Attribute); err != nil {
+			return err
 		}
 		seen[s.Attribute] = true
 	}
@@ -119,7 +159,16 @@ func (g *Grant) Validate() error {
 
 // Widens says in plain words in what g reaches further than the parent it was
 // made under, or "" when it does not.
+//
+// What it does not compare is the parent's beginning of validity, condition and
+// limits: wherever g is used the parent stands before it in the chain, so those
+// bind by themselves, and limits count for all that was delegated under them
+// together. It is conservative: resources are compared one by one, so that all
+// of a type under a list of ids is refused, whether or not there are others.
 func (g *Grant) Widens(parent *Grant) string {
+	if g.From != parent.To {
+		return fmt.Sprintf("%q was granted to %s, so %s can't delegate under it", parent.ID, parent.To, g.From)
+	}
 	for _, a := range g.Actions {
 		if !covers(parent.Actions, a) {
 			return fmt.Sprintf("action %q is not in %q", a, parent.ID)

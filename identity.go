@@ -1,6 +1,10 @@
 package aver
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"unicode/utf8"
+)
 
 // Ref names an entity: an identity, a resource, a group. Its text form is
 // Cedar's, type::"id". Two Refs are the same entity when both parts are equal,
@@ -91,27 +95,42 @@ func (i *Identity) Validate() error {
 	if err := i.Ref.validate(); err != nil {
 		return err
 	}
-	known := false
-	for _, k := range Kinds() {
-		known = known || i.Kind == k
-	}
 	switch {
-	case !known:
+	case !slices.Contains(Kinds(), i.Kind):
 		return fmt.Errorf("kind %q is not one of %v", i.Kind, Kinds())
 	case i.Kind.Machine() && i.Owner == "":
 		return fmt.Errorf("a machine identity needs an owner: somebody who answers for it")
 	case i.Kind.Machine() && i.Purpose == "":
 		return fmt.Errorf("a machine identity needs a purpose: what it is for, in plain words")
-	case len(i.Parents) > maxParents:
-		return fmt.Errorf("more than %d parents", maxParents)
 	case i.Tools != nil && len(*i.Tools) > maxTools:
 		return fmt.Errorf("more than %d tools", maxTools)
 	}
-	for _, p := range i.Parents {
+	for _, text := range []struct{ what, value string }{
+		{"name", i.Name}, {"owner", i.Owner}, {"purpose", i.Purpose},
+	} {
+		if err := validateText(text.what, text.value); err != nil {
+			return err
+		}
+	}
+	if i.Tools != nil {
+		for _, tool := range *i.Tools {
+			if err := validateName("name of the tool", tool); err != nil {
+				return err
+			}
+		}
+	}
+	return validateParents(i.Ref, i.Parents)
+}
+
+func validateParents(of Ref, parents []Ref) error {
+	if len(parents) > maxParents {
+		return fmt.Errorf("more than %d parents", maxParents)
+	}
+	for _, p := range parents {
 		if err := p.validate(); err != nil {
 			return fmt.Errorf("parent: %w", err)
 		}
-		if p == i.Ref {
+		if p == of {
 			return fmt.Errorf("%s can't be its own parent", p)
 		}
 	}
@@ -131,36 +150,41 @@ func (e *Entity) Validate() error {
 	if err := e.Ref.validate(); err != nil {
 		return err
 	}
-	if len(e.Parents) > maxParents {
-		return fmt.Errorf("more than %d parents", maxParents)
-	}
-	for _, p := range e.Parents {
-		if err := p.validate(); err != nil {
-			return fmt.Errorf("parent: %w", err)
-		}
-		if p == e.Ref {
-			return fmt.Errorf("%s can't be its own parent", p)
-		}
-	}
-	return nil
+	return validateParents(e.Ref, e.Parents)
 }
 
 const (
 	maxParents  = 1000
 	maxTools    = 1000
-	maxNameSize = 1024 // bytes of a type, an id or an action name
+	maxNameSize = 1024 // bytes of a type, an id, an action name or a tool
+	maxTextSize = 4096 // bytes of what is written for people
 )
 
 func (r Ref) validate() error {
+	if err := validateName("type", r.Type); err != nil {
+		return err
+	}
+	return validateName("id", r.ID)
+}
+
+func validateName(what, name string) error {
 	switch {
-	case r.Type == "":
-		return fmt.Errorf("the type is missing")
-	case r.ID == "":
-		return fmt.Errorf("the id is missing")
-	case len(r.Type) > maxNameSize:
-		return fmt.Errorf("the type is longer than %d bytes", maxNameSize)
-	case len(r.ID) > maxNameSize:
-		return fmt.Errorf("the id is longer than %d bytes", maxNameSize)
+	case name == "":
+		return fmt.Errorf("the %s is missing", what)
+	case len(name) > maxNameSize:
+		return fmt.Errorf("the %s is longer than %d bytes", what, maxNameSize)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("the %s is not valid UTF-8", what)
+	}
+	return nil
+}
+
+func validateText(what, text string) error {
+	switch {
+	case len(text) > maxTextSize:
+		return fmt.Errorf("the %s is longer than %d bytes", what, maxTextSize)
+	case !utf8.ValidString(text):
+		return fmt.Errorf("the %s is not valid UTF-8", what)
 	}
 	return nil
 }

@@ -3,10 +3,9 @@ package aver
 import (
 	"bytes"
 	"fmt"
-	"math"
-	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -78,12 +77,15 @@ const MaxInteger = 1<<53 - 1
 //
 // Refused with a [*JSONError], besides what is not JSON: invalid UTF-8,
 // unpaired surrogates, two members of one object with the same name or with
-// names that differ only in case, numbers that are not whole or beyond
-// [MaxInteger], and what exceeds the limits.
+// names that differ only in case (as [strings.EqualFold] has it), numbers that
+// are not whole or beyond [MaxInteger], and what exceeds the limits.
 func ParseJSON(text []byte, limits Limits) (any, error) {
 	p := jsonParser{text: text, limits: limits.orDefault()}
 	if len(text) > p.limits.Bytes {
 		return nil, p.errorAt(p.limits.Bytes, "the text is longer than %d bytes", p.limits.Bytes)
+	}
+	if bytes.HasPrefix(text, []byte("\uFEFF")) {
+		return nil, p.errorAt(0, "the text begins with a byte order mark, which JSON does not have")
 	}
 	p.space()
 	if p.pos == len(text) {
@@ -157,7 +159,7 @@ func (p *jsonParser) value(depth int) (any, error) {
 			return literal.value, nil
 		}
 	}
-	return nil, p.errorAt(p.pos, "%q does not begin a JSON value", p.text[p.pos])
+	return nil, p.errorAt(p.pos, "%s does not begin a JSON value", byteText(p.text[p.pos]))
 }
 
 var literals = []struct {
@@ -165,10 +167,31 @@ var literals = []struct {
 	value any
 }{{[]byte("true"), true}, {[]byte("false"), false}, {[]byte("null"), nil}}
 
-// count counts one more member or element.
-func (p *jsonParser) count() error {
+// byteText shows a byte that may be part of anything.
+func byteText(c byte) string {
+	if c < utf8.RuneSelf {
+		return strconv.QuoteRune(rune(c))
+	}
+	return fmt.Sprintf("the byte 0x%02x", c)
+}
+
+// brief keeps what a caller sent from filling an error message.
+func brief(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	cut := most
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}
+
+// count counts one more member or element, which begins at the offset.
+func (p *jsonParser) count(at int) error {
 	if p.members++; p.members > p.limits.Members {
-		return p.errorAt(p.pos, "more than %d members and elements", p.limits.Members)
+		return p.errorAt(at, "more than %d members and elements", p.limits.Members)
 	}
 	return nil
 }
@@ -180,7 +203,7 @@ func (p *jsonParser) object(depth int) (any, error) {
 	}
 	p.pos++ // {
 	object := map[string]any{}
-	var folded map[string]string // lower case :: name as written; from the second member on
+	written := map[string]string{} // folded :: as written
 	for first := true; ; first = false {
 		p.space()
 		if p.pos < len(p.text) && p.text[p.pos] == '}' && first {
@@ -195,23 +218,19 @@ func (p *jsonParser) object(depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := p.count(); err != nil {
+		if err := p.count(at); err != nil {
 			return nil, err
 		}
-		if _, twice := object[name]; twice {
-			return nil, p.errorAt(at, "the member %q stands twice in one object", name)
+		folded := foldName(name)
+		if other, ok := written[folded]; ok && other == name {
+			return nil, p.errorAt(at, "the member %q stands twice in one object", brief(name))
+		} else if ok {
+			return nil, p.errorAt(at, "the members %q and %q differ only in case", brief(other), brief(name))
 		}
-		lower := strings.ToLower(name)
-		if folded == nil {
-			folded = make(map[string]string, 8)
-		}
-		if other, ok := folded[lower]; ok {
-			return nil, p.errorAt(at, "the members %q and %q differ only in case", other, name)
-		}
-		folded[lower] = name
+		written[folded] = name
 		p.space()
 		if p.pos >= len(p.text) || p.text[p.pos] != ':' {
-			return nil, p.errorAt(p.pos, "a colon should stand after the member name %q", name)
+			return nil, p.errorAt(p.pos, "a colon should stand after the member name %q", brief(name))
 		}
 		p.pos++
 		p.space()
@@ -235,6 +254,22 @@ func (p *jsonParser) object(depth int) (any, error) {
 	}
 }
 
+// foldName maps names to the same string exactly when [strings.EqualFold] holds
+// between them: each character to the least of those that differ from it only
+// in case, ASCII to lower case.
+func foldName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < utf8.RuneSelf {
+			return unicode.ToLower(r)
+		}
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		return unicode.ToLower(least)
+	}, name)
+}
+
 func (p *jsonParser) array(depth int) (any, error) {
 	start := p.pos
 	if depth > p.limits.Depth {
@@ -248,7 +283,7 @@ func (p *jsonParser) array(depth int) (any, error) {
 			p.pos++
 			return array, nil
 		}
-		if err := p.count(); err != nil {
+		if err := p.count(p.pos); err != nil {
 			return nil, err
 		}
 		p.path = append(p.path, strconv.Itoa(len(array)))
@@ -271,6 +306,8 @@ func (p *jsonParser) array(depth int) (any, error) {
 	}
 }
 
+const notUTF8 = "the string that begins here is not valid UTF-8"
+
 func (p *jsonParser) string() (string, error) {
 	start := p.pos
 	p.pos++ // "
@@ -280,7 +317,7 @@ func (p *jsonParser) string() (string, error) {
 		case c == '"':
 			raw := p.text[p.pos:i]
 			if !utf8.Valid(raw) {
-				return "", p.errorAt(start, "the string is not valid UTF-8")
+				return "", p.errorAt(start, notUTF8)
 			}
 			p.pos = i + 1
 			return string(raw), nil
@@ -298,8 +335,8 @@ func (p *jsonParser) escapedString(start int) (string, error) {
 		switch {
 		case c == '"':
 			p.pos++
-			if !utf8.Valid(out) {
-				return "", p.errorAt(start, "the string is not valid UTF-8")
+			if !utf8.Valid(out) { // an escape adds whole characters, so it can't mend the bytes around it
+				return "", p.errorAt(start, notUTF8)
 			}
 			return string(out), nil
 		case c < 0x20:
@@ -329,7 +366,7 @@ func (p *jsonParser) escape() (rune, error) {
 		return rune("\"\\/\b\f\n\r\t"[i]), nil
 	}
 	if c != 'u' {
-		return 0, p.errorAt(at, `\%c is not an escape of JSON`, c)
+		return 0, p.errorAt(at, "%s after a backslash is not an escape of JSON", byteText(c))
 	}
 	r, ok := p.hex4()
 	if !ok {
@@ -361,170 +398,80 @@ func (p *jsonParser) hex4() (rune, bool) {
 	return rune(n), true
 }
 
+func (p *jsonParser) digits() string {
+	start := p.pos
+	for p.pos < len(p.text) && p.text[p.pos] >= '0' && p.text[p.pos] <= '9' {
+		p.pos++
+	}
+	return string(p.text[start:p.pos])
+}
+
 func (p *jsonParser) number() (any, error) {
 	start := p.pos
-	digits := func() int {
-		n := p.pos
-		for p.pos < len(p.text) && p.text[p.pos] >= '0' && p.text[p.pos] <= '9' {
-			p.pos++
-		}
-		return p.pos - n
-	}
+	sign := ""
 	if p.text[p.pos] == '-' {
+		sign = "-"
 		p.pos++
 	}
-	first := p.pos
-	n := digits()
-	whole := p.pos
-	ok := n == 1 || n > 1 && p.text[first] != '0'
+	whole := p.digits()
+	ok := len(whole) == 1 || len(whole) > 1 && whole[0] != '0'
+	fraction, exponent := "", "0"
 	if p.pos < len(p.text) && p.text[p.pos] == '.' {
 		p.pos++
-		ok = ok && digits() > 0
+		fraction = p.digits()
+		ok = ok && fraction != ""
 	}
 	if p.pos < len(p.text) && (p.text[p.pos] == 'e' || p.text[p.pos] == 'E') {
 		p.pos++
+		exponentSign := ""
 		if p.pos < len(p.text) && (p.text[p.pos] == '+' || p.text[p.pos] == '-') {
+			exponentSign = string(p.text[p.pos])
 			p.pos++
 		}
-		ok = ok && digits() > 0
+		digits := p.digits()
+		ok = ok && digits != ""
+		exponent = exponentSign + digits
 	}
-	text := string(p.text[start:p.pos])
+	text := brief(string(p.text[start:p.pos]))
 	if !ok {
 		return nil, p.errorAt(start, "%q is not a number of JSON", text)
 	}
-	if p.pos == whole {
-		if i, err := strconv.ParseInt(text, 10, 64); err == nil && i >= -MaxInteger && i <= MaxInteger {
-			return i, nil
-		}
-		return nil, p.errorAt(start, "%s is beyond the whole numbers that JSON holds exactly everywhere (up to %d); send it as a string", text, int64(MaxInteger))
-	}
-	// 1.50e2 is the whole number 150; the shortest form is what gets recorded.
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || f != math.Trunc(f) || math.Abs(f) > MaxInteger {
+	digits, zeros := movePoint(whole, fraction, exponent)
+	if zeros < 0 {
 		return nil, p.errorAt(start, "%s is not a whole number, and Cedar has no floating point; "+
 			`send {"__extn":{"fn":"decimal","arg":"…"}} (up to four decimals), smaller units, or a string`, text)
 	}
-	return int64(f), nil
+	if len(digits)+zeros <= maxDigits {
+		n, err := strconv.ParseInt(sign+digits+strings.Repeat("0", zeros), 10, 64)
+		if err == nil && n >= -MaxInteger && n <= MaxInteger {
+			return n, nil
+		}
+	}
+	return nil, p.errorAt(start, "%s is beyond the whole numbers that JSON holds exactly everywhere (up to %d); send it as a string", text, int64(MaxInteger))
 }
 
-// AppendCanonical appends the canonical form (RFC 8785, JCS) of a value that is
-// made of map[string]any, []any, string, bool, nil, int, int64 and uint64.
-// It panics on any other type, which is a mistake of the program.
-func AppendCanonical(dst []byte, v any) []byte {
-	switch v := v.(type) {
-	case nil:
-		return append(dst, "null"...)
-	case bool:
-		return strconv.AppendBool(dst, v)
-	case string:
-		return AppendString(dst, v)
-	case int:
-		return strconv.AppendInt(dst, int64(v), 10)
-	case int64:
-		return strconv.AppendInt(dst, v, 10)
-	case uint64:
-		return strconv.AppendUint(dst, v, 10)
-	case []any:
-		dst = append(dst, '[')
-		for i, e := range v {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = AppendCanonical(dst, e)
-		}
-		return append(dst, ']')
-	case map[string]any:
-		dst = append(dst, '{')
-		for i, name := range sortedNames(v) {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = AppendString(dst, name)
-			dst = append(dst, ':')
-			dst = AppendCanonical(dst, v[name])
-		}
-		return append(dst, '}')
-	}
-	panic(fmt.Sprintf("aver: %T has no canonical JSON form here", v))
-}
+const (
+	maxDigits     = 16      // of MaxInteger
+	exponentBound = 1 << 30 // more than a text has digits
+)
 
-// sortedNames returns the member names in the order of their UTF-16 code units
-// (RFC 8785, section 3.2.3).
-func sortedNames(object map[string]any) []string {
-	names := make([]string, 0, len(object))
-	for name := range object {
-		names = append(names, name)
+// movePoint returns the significant digits of a number and how many zeros
+// follow them; negative: how many of the digits stand behind the point. It
+// works on the text because floating point would round 1e-400 and
+// 9007199254740990.9 to whole numbers that nobody sent.
+func movePoint(whole, fraction, exponent string) (digits string, zeros int) {
+	digits = strings.TrimRight(whole+fraction, "0")
+	zeros = len(whole) - len(digits)
+	digits = strings.TrimLeft(digits, "0")
+	if digits == "" {
+		return "0", 0
 	}
-	slices.SortFunc(names, compareUTF16)
-	return names
-}
-
-// compareUTF16 orders as UTF-16 code units would. That differs from the order
-// of bytes only where a surrogate pair (U+10000 and up) meets U+E000 to U+FFFF.
-func compareUTF16(a, b string) int {
-	for a != "" && b != "" {
-		ra, na := utf8.DecodeRuneInString(a)
-		rb, nb := utf8.DecodeRuneInString(b)
-		if ra != rb {
-			if ra >= 0x10000 != (rb >= 0x10000) {
-				ra, rb = firstUnit(ra), firstUnit(rb)
-			}
-			return int(ra) - int(rb)
+	e, err := strconv.Atoi(exponent)
+	if err != nil || e > exponentBound || e < -exponentBound {
+		e = exponentBound
+		if exponent[0] == '-' {
+			e = -exponentBound
 		}
-		a, b = a[na:], b[nb:]
 	}
-	return len(a) - len(b)
-}
-
-func firstUnit(r rune) rune {
-	if r >= 0x10000 {
-		r, _ = utf16.EncodeRune(r)
-	}
-	return r
-}
-
-// AppendString appends s as a JSON string in canonical form (RFC 8785, section
-// 3.2.2.2). Invalid UTF-8 becomes U+FFFD.
-func AppendString(dst []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	plain := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && n == 1 {
-				dst = append(append(dst, s[plain:i]...), "\uFFFD"...)
-				plain = i + 1
-			}
-			i += n
-			continue
-		}
-		dst = append(dst, s[plain:i]...)
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\b':
-			dst = append(dst, `\b`...)
-		case '\f':
-			dst = append(dst, `\f`...)
-		case '\n':
-			dst = append(dst, `\n`...)
-		case '\r':
-			dst = append(dst, `\r`...)
-		case '\t':
-			dst = append(dst, `\t`...)
-		default:
-			dst = append(dst, `\u00`...)
-			dst = append(dst, hex[c>>4], hex[c&15])
-		}
-		i++
-		plain = i
-	}
-	dst = append(dst, s[plain:]...)
-	return append(dst, '"')
+	return digits, zeros + e
 }

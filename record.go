@@ -1,6 +1,7 @@
 package aver
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -125,7 +126,12 @@ func ParseRecord(payload []byte) (*Record, error) {
 	if r.Kind != "decision" {
 		return nil, fmt.Errorf("record: kind %q is not known to this version", r.Kind)
 	}
-	if string(r.AppendCanonical(nil)) != string(payload) {
+	// AppendCanonical takes the request as it stands, so that is checked apart.
+	request, err := ParseJSON(r.Request, eventLimits)
+	if err != nil {
+		return nil, fmt.Errorf("record: request: %w", err)
+	}
+	if !bytes.Equal(AppendCanonical(nil, request), r.Request) || !bytes.Equal(r.AppendCanonical(nil), payload) {
 		return nil, fmt.Errorf("record: it is not in the canonical form")
 	}
 	return &r, nil
@@ -264,19 +270,19 @@ func (r Requirement) appendCanonical(dst []byte) []byte {
 	o.strings("acr_values", r.ACRValues)
 	o.strings("amr_values", r.AMRValues)
 	if r.Approvals != 0 {
-		o.uint("approvals", uint64(r.Approvals))
+		o.int("approvals", int64(r.Approvals))
 	}
 	o.strings("approvers", r.Approvers)
 	o.string("gate", string(r.Gate))
 	if r.MaxAge != 0 {
-		o.uint("max_age", uint64(r.MaxAge))
+		o.int("max_age", r.MaxAge)
 	}
 	o.string("policy", r.Policy)
 	if r.Present != "" {
 		o.string("present", r.Present)
 	}
 	if r.Within != 0 {
-		o.uint("within", uint64(r.Within))
+		o.int("within", r.Within)
 	}
 	return o.close()
 }

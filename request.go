@@ -257,8 +257,11 @@ func (r *Request) parts() ([]Part, error) {
 		default:
 			return nil, &RequestError{at, "must be an id or an object"}
 		}
-		if id := parts[i].ID; id == "" || len(id) > maxNameSize || seen[id] {
-			return nil, &RequestError{at, "needs an id of its own"}
+		switch id := parts[i].ID; {
+		case id == "" || len(id) > maxNameSize:
+			return nil, &RequestError{at, fmt.Sprintf("needs an id of 1 to %d bytes", maxNameSize)}
+		case seen[id]:
+			return nil, &RequestError{at, "has the id of an earlier part"}
 		}
 		seen[parts[i].ID] = true
 	}
@@ -334,18 +337,19 @@ func (r *Request) Tool() string {
 // [AppendCanonical]. It shares the maps of r.
 func (r *Request) JSON() map[string]any {
 	object := map[string]any{}
-	if !r.Subject.IsZero() {
-		object["subject"] = r.Subject.json()
-	}
-	if !r.Resource.IsZero() {
-		object["resource"] = r.Resource.json()
-	}
+	action := map[string]any{}
 	if r.Action.Name != "" {
-		action := map[string]any{"name": r.Action.Name}
-		if r.Action.Properties != nil {
-			action["properties"] = r.Action.Properties
+		action["name"] = r.Action.Name
+	}
+	if r.Action.Properties != nil {
+		action["properties"] = r.Action.Properties
+	}
+	for name, member := range map[string]map[string]any{
+		"subject": r.Subject.json(), "action": action, "resource": r.Resource.json(),
+	} {
+		if len(member) > 0 { // one without its required members is kept: what was sent is evidence
+			object[name] = member
 		}
-		object["action"] = action
 	}
 	if r.Context != nil {
 		object["context"] = r.Context
@@ -383,8 +387,9 @@ func (r *Request) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// Digest is the SHA-256 of the canonical request, with everything the caller
-// sent, in unpadded base64url.
+// Digest is the SHA-256 of the canonical request, with all members that AuthZEN
+// defines, in unpadded base64url. Members that Aver ignores do not count, nor
+// do those of AuthZEN that are null.
 func (r *Request) Digest() string { return Digest(AppendCanonical(nil, r.JSON())) }
 
 // Digest is the form in which Aver writes SHA-256 values: unpadded base64url,

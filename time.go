@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Time is an instant in milliseconds since 1970-01-01T00:00:00Z. The zero Time
-// means "not set". It is written as RFC 3339 in UTC with three decimals
-// ("2026-11-24T07:33:49.123Z"), and read from any RFC 3339 time, whose finer
-// parts are cut.
+// Time is an instant in milliseconds since 1970-01-01T00:00:00Z, in the years 0
+// to 9999. The zero Time means "not set". It is written as RFC 3339 in UTC with
+// three decimals ("2026-11-24T07:33:49.123Z"), and read from any RFC 3339 time
+// in capitals and without leap seconds, whose finer parts are cut.
 type Time int64
 
 const timeLayout = "2006-01-02T15:04:05.000Z"
@@ -18,8 +18,9 @@ func TimeOf(t time.Time) Time { return Time(t.UnixMilli()) }
 
 // ParseTime reads an RFC 3339 time.
 func ParseTime(s string) (Time, error) {
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
+	var t time.Time
+	err := t.UnmarshalText([]byte(s)) // stricter than time.Parse, which takes more than RFC 3339
+	if year := t.UTC().Year(); err != nil || year < 0 || year > 9999 {
 		return 0, fmt.Errorf("%q is not a time as RFC 3339 writes it, such as 2026-11-24T07:33:49Z", s)
 	}
 	return TimeOf(t), nil
