@@ -1,0 +1,147 @@
+// Package authority holds the state that decisions are made from: which policies are active, who is registered, what is
+// known about entities, which grants and credentials stand. A [State] is the fold of a prefix of the authority log and
+// of nothing else.
+//
+// The package is pure: no clock, no I/O, no randomness, nothing that depends on the order of a map. Whoever folds the
+// same events gets the same state. docs/formats-authority.md describes the events, their rules and all that is derived
+// from them.
+package authority
+
+import (
+	"fmt"
+	"iter"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// State is the authority as of the first [State.Size] events of the log. It never changes, so any number of goroutines
+// may read it while others make new ones from it.
+type State struct {
+	size uint64
+	time aver.Time // of the last event
+
+	bundles    table[string, *bundleVersions] // by bundle name
+	active     *activePolicies
+	identities table[aver.Ref, *Identity]
+	entities   table[aver.Ref, *Entity]
+	grants     table[string, *Grant]
+	// Credentials are kept twice: by digest for looking up, by name for administration.
+	credentials     table[string, *Credential]
+	credentialNames table[string, *Credential]
+}
+
+// New returns the empty state, that of no events.
+func New() *State { return &State{active: newActivePolicies(nil)} }
+
+// Size is how many events were folded, so the next event has this index.
+func (s *State) Size() uint64 { return s.size }
+
+// Time is the time of the last event, 0 if there was none. The next one must not be earlier.
+func (s *State) Time() aver.Time { return s.time }
+
+// Mark says by which event something was set, and by whom, when and why.
+type Mark struct {
+	Event  uint64    `json:"event"` // its index in the authority log
+	Time   aver.Time `json:"time"`
+	By     aver.By   `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// InvalidEventError says why an event cannot follow the ones before it.
+type InvalidEventError struct {
+	Type   aver.EventType
+	Reason string // one plain sentence, without a full stop
+}
+
+func (e *InvalidEventError) Error() string { return fmt.Sprintf("%s: %s", e.Type, e.Reason) }
+
+// Apply returns the state after one more event; s stays as it is. An event that cannot follow is an
+// [*InvalidEventError].
+func (s *State) Apply(e *aver.Event) (*State, error) {
+	next := *s
+	if err := next.apply(e); err != nil {
+		return nil, err
+	}
+	next.freeze()
+	return &next, nil
+}
+
+// Fold applies events in order until there are no more. It is faster than Apply for many, and gives the same state
+// however the events are cut into batches. After an error there is no state.
+func Fold(s *State, events iter.Seq2[*aver.Event, error]) (*State, error) {
+	next := *s
+	for e, err := range events {
+		if err == nil {
+			err = next.apply(e)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("authority log, event %d: %w", next.size, err)
+		}
+	}
+	next.freeze()
+	return &next, nil
+}
+
+// freeze ends the time in which s may be changed in place.
+func (s *State) freeze() {
+	s.bundles.freeze()
+	s.identities.freeze()
+	s.entities.freeze()
+	s.grants.freeze()
+	s.credentials.freeze()
+	s.credentialNames.freeze()
+}
+
+// apply changes s in place, or leaves it as it is and says why. Every rule is checked before anything is set.
+func (s *State) apply(e *aver.Event) error {
+	refuse := func(err error) error { return &InvalidEventError{Type: e.Type, Reason: err.Error()} }
+	if err := checkEnvelope(e); err != nil {
+		return refuse(err)
+	}
+	if e.Time < s.time {
+		return refuse(fmt.Errorf("its time %s is before that of the event before it, %s", e.Time, s.time))
+	}
+	rule, ok := rules[e.Type]
+	if !ok {
+		return refuse(fmt.Errorf("this version of Aver does not know events of this type"))
+	}
+	if err := rule(s, e, Mark{Event: s.size, Time: e.Time, By: e.By, Reason: e.Reason}); err != nil {
+		return refuse(err)
+	}
+	s.size++
+	s.time = e.Time
+	return nil
+}
+
+// rules says, for every type of event, what must hold for it and what it sets.
+var rules = map[aver.EventType]func(*State, *aver.Event, Mark) error{
+	aver.EventPolicyPublished:    rule((*State).policyPublished),
+	aver.EventPolicyActivated:    rule((*State).policyActivated),
+	aver.EventPolicyRetired:      rule((*State).policyRetired),
+	aver.EventIdentityRegistered: rule((*State).identityRegistered),
+	aver.EventIdentityUpdated:    rule((*State).identityUpdated),
+	aver.EventIdentitySuspended:  rule((*State).identitySuspended),
+	aver.EventIdentityResumed:    rule((*State).identityResumed),
+	aver.EventIdentityRetired:    rule((*State).identityRetired),
+	aver.EventEntityPut:          rule((*State).entityPut),
+	aver.EventEntityRemoved:      rule((*State).entityRemoved),
+	aver.EventGrantIssued:        rule((*State).grantIssued),
+	aver.EventGrantRevoked:       rule((*State).grantRevoked),
+	aver.EventCredentialIssued:   rule((*State).credentialIssued),
+	aver.EventCredentialRevoked:  rule((*State).credentialRevoked),
+}
+
+// rule decodes an event's data for the rule that understands it.
+func rule[Data any](f func(*State, *Data, Mark) error) func(*State, *aver.Event, Mark) error {
+	return func(s *State, e *aver.Event, m Mark) error {
+		data := new(Data)
+		if err := decodeData(e, data); err != nil {
+			return err
+		}
+		return f(s, data, m)
+	}
+}
+
+// Policies is the set of all active bundles, compiled at the first call after an activation or a retirement.
+func (s *State) Policies() *policy.Set { return s.active.compiled() }

@@ -1,0 +1,77 @@
+package authority
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/aver-authz/aver"
+)
+
+// Credential is a bearer token as it is kept, and whether it was revoked.
+type Credential struct {
+	aver.Credential
+	Mark          // of the event that issued it
+	Revoked *Mark `json:"revoked,omitempty"`
+}
+
+const maxCredentialName = 128
+
+// credentialDigest is what [aver.Digest] gives, or a SHA-256 as sha256sum prints it.
+var credentialDigest = regexp.MustCompile(`^([A-Za-z0-9_-]{43}|[0-9a-f]{64})$`)
+
+// Credential returns the credential whose token has this digest, revoked or expired or not.
+func (s *State) Credential(digest string) (*Credential, bool) { return s.credentials.get(digest) }
+
+// CredentialNamed returns the credential of that name.
+func (s *State) CredentialNamed(name string) (*Credential, bool) { return s.credentialNames.get(name) }
+
+// Credentials lists all credentials ever issued, sorted by name.
+func (s *State) Credentials() []*Credential {
+	all := s.credentialNames.values()
+	slices.SortFunc(all, func(a, b *Credential) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+func (s *State) credentialIssued(c *aver.Credential, m Mark) error {
+	switch {
+	case c.Name == "" || len(c.Name) > maxCredentialName || strings.ContainsAny(c.Name, " \t\r\n/\"\\"):
+		return fmt.Errorf("name %q: a credential's name has 1 to %d characters, without spaces, slashes or quotes", c.Name, maxCredentialName)
+	case c.Name == "aver":
+		return fmt.Errorf(`the name "aver" is kept for what Aver does by itself`)
+	case c.Role != aver.RolePEP && c.Role != aver.RoleAdmin && c.Role != aver.RoleAuditor:
+		return fmt.Errorf("role %q is not one of %q, %q and %q", c.Role, aver.RolePEP, aver.RoleAdmin, aver.RoleAuditor)
+	case !credentialDigest.MatchString(c.Digest):
+		return fmt.Errorf("the digest is not a SHA-256 in base64url or hexadecimal")
+	case c.Expires != 0 && c.Expires <= m.Time:
+		return fmt.Errorf("it expires %s, which is not after the time of issue, %s", c.Expires, m.Time)
+	}
+	if old, ok := s.credentialNames.get(c.Name); ok {
+		return fmt.Errorf("the name %q was already used, by event %d", c.Name, old.Event)
+	}
+	if old, ok := s.credentials.get(c.Digest); ok {
+		return fmt.Errorf("credential %q, of event %d, has the same digest", old.Name, old.Event)
+	}
+	s.setCredential(&Credential{Credential: *c, Mark: m})
+	return nil
+}
+
+func (s *State) credentialRevoked(ref *aver.CredentialRef, m Mark) error {
+	c, ok := s.credentialNames.get(ref.Name)
+	switch {
+	case !ok:
+		return fmt.Errorf("there is no credential %q", ref.Name)
+	case c.Revoked != nil:
+		return fmt.Errorf("credential %q is already revoked, by event %d", ref.Name, c.Revoked.Event)
+	}
+	next := *c
+	next.Revoked = &m
+	s.setCredential(&next)
+	return nil
+}
+
+func (s *State) setCredential(c *Credential) {
+	s.credentials.put(c.Digest, c)
+	s.credentialNames.put(c.Name, c)
+}
