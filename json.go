@@ -266,7 +266,10 @@ func foldName(name string) string {
 		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
 			least = min(least, f)
 		}
-		return unicode.ToLower(least)
+		if least < utf8.RuneSelf { // K and S have relatives beyond ASCII
+			return unicode.ToLower(least)
+		}
+		return least
 	}, name)
 }
 
