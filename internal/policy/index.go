@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"encoding/binary"
 	"slices"
+	"sync"
 
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -16,6 +18,8 @@ type index struct {
 	// Walking up from an entity costs reads, so it is done only if some scope
 	// has a group in it.
 	actionGroups, principalGroups bool
+
+	cache *groupCache
 }
 
 type level2 map[types.EntityType]*level[[]int32] // by resource type; "" for any
@@ -30,7 +34,7 @@ type level[T any] struct {
 }
 
 func newIndex(rules []*Rule) index {
-	ix := index{rules: rules}
+	ix := index{rules: rules, cache: &groupCache{groups: map[string]*group{}}}
 	ix.actions.any = level2{}
 	ix.actions.exact = map[types.EntityUID]level2{}
 	ix.actions.group = map[types.EntityUID]level2{}
@@ -101,10 +105,58 @@ func (ix *index) addPrincipal(l *level[[]int32], scope ast.IsPrincipalScopeNode,
 	}
 }
 
+// A group is a list of candidates that belong together, as there are few such
+// lists however many requests there are.
+type group struct {
+	rules []*Rule
+	reads func() ReadSet // computed when first needed
+}
+
+// maxGroups bounds what an index remembers. Beyond it, groups are made anew
+// for each request.
+const maxGroups = 4096
+
+// groupCache remembers groups by the positions of their policies.
+type groupCache struct {
+	mu     sync.RWMutex
+	groups map[string]*group
+}
+
+// group gives the policies at the given places.
+func (ix *index) group(hits []int32) *group {
+	if len(hits) == 0 {
+		return &noCandidates
+	}
+	var keyBuf [256]byte
+	key := keyBuf[:0]
+	for _, h := range hits {
+		key = binary.LittleEndian.AppendUint32(key, uint32(h))
+	}
+	ix.cache.mu.RLock()
+	g := ix.cache.groups[string(key)]
+	ix.cache.mu.RUnlock()
+	if g != nil {
+		return g
+	}
+	rules := make([]*Rule, len(hits))
+	for i, h := range hits {
+		rules[i] = ix.rules[h]
+	}
+	g = &group{rules: rules, reads: sync.OnceValue(func() ReadSet { return readsOfRules(rules) })}
+	ix.cache.mu.Lock()
+	defer ix.cache.mu.Unlock()
+	if len(ix.cache.groups) < maxGroups {
+		ix.cache.groups[string(key)] = g
+	}
+	return g
+}
+
+var noCandidates = group{reads: func() ReadSet { return ReadSet{} }}
+
 // find gives the policies whose scope can match, in the order of the index.
-func (ix *index) find(entities types.EntityGetter, req types.Request) []*Rule {
+func (ix *index) find(entities types.EntityGetter, req types.Request) *group {
 	if len(ix.rules) == 0 {
-		return nil
+		return &noCandidates
 	}
 	var actionBuf, principalBuf [8]types.EntityUID
 	actions := append(actionBuf[:0], req.Action)
@@ -142,15 +194,7 @@ func (ix *index) find(entities types.EntityGetter, req types.Request) []*Rule {
 		add(ix.actions.group[uid])
 	}
 	slices.Sort(hits)
-	hits = slices.Compact(hits)
-	if len(hits) == 0 {
-		return nil
-	}
-	out := make([]*Rule, len(hits))
-	for i, h := range hits {
-		out[i] = ix.rules[h]
-	}
-	return out
+	return ix.group(slices.Compact(hits))
 }
 
 func (ix *index) authorize(entities types.EntityGetter, req types.Request) Result {

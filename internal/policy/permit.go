@@ -9,7 +9,10 @@ import (
 
 // A Permit is one Cedar permit by itself, such as a grant's. It does not
 // change and may be used concurrently.
-type Permit struct{ rule *Rule }
+type Permit struct {
+	rule  *Rule
+	group group
+}
 
 // CompilePermit reads text that consists of exactly one permit. It has no
 // annotation that Aver gives a meaning to, apart from @id and @reason; id is
@@ -36,7 +39,7 @@ func CompilePermit(id, text string) (*Permit, error) {
 		return nil, err
 	}
 	r.Position = 1
-	return &Permit{rule: r}, nil
+	return &Permit{rule: r, group: group{rules: []*Rule{r}, reads: r.Reads}}, nil
 }
 
 // Rule gives the policy, for explanations and for what it can read.
@@ -45,7 +48,10 @@ func (p *Permit) Rule() *Rule { return p.rule }
 // Authorize evaluates the permit alone: it allows, or denies for no reason, or
 // denies because its evaluation failed.
 func (p *Permit) Authorize(entities types.EntityGetter, req types.Request) Result {
-	return authorize([]*Rule{p.rule}, entities, req)
+	if entities == nil {
+		entities = types.EntityMap(nil)
+	}
+	return authorize(&p.group, entities, req)
 }
 
 // ValidateCondition checks that text is one Cedar expression, which may stand

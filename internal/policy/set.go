@@ -75,8 +75,10 @@ type Result struct {
 	Errors []RuleError
 	// Candidates are the policies that were evaluated: those whose action,
 	// resource type and principal can match. All others can be neither reasons
-	// nor errors.
+	// nor errors. The slice is shared and must not be changed.
 	Candidates []*Rule
+
+	reads func() ReadSet
 }
 
 // A RuleError says that the evaluation of a policy failed, and how.
@@ -86,7 +88,12 @@ type RuleError struct {
 }
 
 // Reads is what the evaluation of the candidates can have read.
-func (r Result) Reads() ReadSet { return readsOfRules(r.Candidates) }
+func (r Result) Reads() ReadSet {
+	if r.reads == nil {
+		return ReadSet{}
+	}
+	return r.reads()
+}
 
 func readsOfRules(rules []*Rule) ReadSet {
 	sets := make([]ReadSet, len(rules))
@@ -124,12 +131,10 @@ func (c candidates) All() iter.Seq2[types.PolicyID, *cedar.Policy] {
 
 // authorize leaves the evaluation, and the rules by which permits, forbids and
 // errors make a decision, to cedar-go.
-func authorize(rules []*Rule, entities types.EntityGetter, req types.Request) Result {
-	if entities == nil {
-		entities = types.EntityMap(nil)
-	}
+func authorize(g *group, entities types.EntityGetter, req types.Request) Result {
+	rules := g.rules
 	decision, diag := cedar.Authorize(candidates(rules), entities, req)
-	res := Result{Decision: decision, Candidates: rules}
+	res := Result{Decision: decision, Candidates: rules, reads: g.reads}
 	// Both lists of the diagnostic are in the order of the candidates.
 	if len(diag.Reasons) > 0 {
 		res.Reasons = make([]*Rule, 0, len(diag.Reasons))

@@ -70,3 +70,12 @@ func isEscape(object map[string]any) bool {
 	_, extension := object["__extn"]
 	return entity || extension
 }
+
+// With keeps the named members as well, each with all below it.
+func (s Sieve) With(names ...string) Sieve {
+	n := s.node.clone()
+	for _, name := range names {
+		n.mark([]string{name}, true)
+	}
+	return Sieve{n}
+}
