@@ -52,8 +52,11 @@ func (s *State) entityPut(e *aver.Entity, m Mark) error {
 	if i, ok := s.identities.get(e.Ref); ok {
 		return fmt.Errorf("%s is registered as an identity, by event %d: update that instead", e.Ref, i.Registered.Event)
 	}
-	entity, err := s.cedarEntity(e.Ref, e.Properties, e.Parents)
+	entity, err := cedarEntity(e.Ref, e.Properties, e.Parents)
 	if err != nil {
+		return err
+	}
+	if err := s.checkAbove(e.Ref, e.Parents); err != nil {
 		return err
 	}
 	s.entities.put(e.Ref, &Entity{Entity: *e, Mark: m, entity: entity})
@@ -69,7 +72,7 @@ func (s *State) entityRemoved(ref *aver.Ref, _ Mark) error {
 }
 
 // cedarEntity converts what is registered into what Cedar evaluates, and refuses what Cedar cannot hold.
-func (s *State) cedarEntity(ref aver.Ref, properties aver.Properties, parents []aver.Ref) (types.Entity, error) {
+func cedarEntity(ref aver.Ref, properties aver.Properties, parents []aver.Ref) (types.Entity, error) {
 	uid, err := cedarUID(ref)
 	if err != nil {
 		return types.Entity{}, err
@@ -85,9 +88,6 @@ func (s *State) cedarEntity(ref aver.Ref, properties aver.Properties, parents []
 			return types.Entity{}, fmt.Errorf("parent: %w", err)
 		}
 		above = append(above, uid)
-	}
-	if err := s.checkAbove(ref, parents); err != nil {
-		return types.Entity{}, err
 	}
 	return types.Entity{UID: uid, Attributes: attributes, Parents: types.NewEntityUIDSet(above...)}, nil
 }

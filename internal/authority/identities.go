@@ -60,8 +60,11 @@ func (s *State) setIdentity(i *Identity) error {
 	if e, ok := s.entities.get(i.Ref); ok {
 		return fmt.Errorf("%s is already put as an entity, by event %d", i.Ref, e.Event)
 	}
-	entity, err := s.cedarEntity(i.Ref, i.Properties, i.Parents)
+	entity, err := cedarEntity(i.Ref, i.Properties, i.Parents)
 	if err != nil {
+		return err
+	}
+	if err := s.checkAbove(i.Ref, i.Parents); err != nil {
 		return err
 	}
 	i.entity = entity

@@ -1,0 +1,112 @@
+package pap
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/ledger"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// Do makes one change. It returns once the change is committed, in effect, and covered by a signed checkpoint. Data is
+// of the type named at the [aver.EventType].
+//
+// A change that the rules refuse is a [*RefusedError], and nothing was written. If the log cannot write, the error is
+// the ledger's ([ledger.ErrUnavailable] and others). With [ErrNotIncluded] the change is made all the same.
+func (p *Point) Do(ctx context.Context, by aver.By, reason string, typ aver.EventType, data any) (*Change, error) {
+	change, err := p.change(ctx, by, reason, typ, data)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.log.CheckpointNow(ctx); err != nil {
+		return change, fmt.Errorf("%w: %w", ErrNotIncluded, err)
+	}
+	return change, nil
+}
+
+// change commits one event and lets it take effect.
+func (p *Point) change(ctx context.Context, by aver.By, reason string, typ aver.EventType, data any) (*Change, error) {
+	if err := p.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer p.unlock()
+	// An append that failed may be in the log all the same.
+	if err := p.catchUp(ctx); err != nil {
+		return nil, fmt.Errorf("catch up with the authority log: %w", err)
+	}
+	at := p.Current().State
+	event, err := p.newEvent(by, reason, typ, data, at.Time())
+	if err != nil {
+		return nil, &RefusedError{Type: typ, Err: err}
+	}
+	next, err := at.Apply(event)
+	if err != nil {
+		return nil, &RefusedError{Type: typ, Err: err}
+	}
+	payload, err := event.Canonical()
+	if err != nil {
+		return nil, &RefusedError{Type: typ, Err: err}
+	}
+	if len(payload) > ledger.MaxPayload {
+		return nil, &RefusedError{Type: typ, Err: fmt.Errorf("it needs %d bytes, and an event has at most %d: make it smaller", len(payload), ledger.MaxPayload)}
+	}
+	leaf := aver.NewLeaf(event.Kind, event.ID, event.Time, payload)
+	leaf.Type = string(typ)
+	// From here on the caller can't give up: whatever is committed has to take effect at once, a revocation above all.
+	receipt, err := p.log.Append(context.WithoutCancel(ctx), ledger.Entry{Leaf: leaf.AppendCanonical(nil), Payload: payload})
+	if err != nil {
+		return nil, fmt.Errorf("append to the authority log: %w", err)
+	}
+	if receipt.Index != at.Size() {
+		return nil, fmt.Errorf("the authority log put the event at %d where %d was expected: something else writes to it", receipt.Index, at.Size())
+	}
+	root, err := p.log.TreeHash(next.Size())
+	if err != nil {
+		return nil, fmt.Errorf("root of the authority log after event %d: %w", receipt.Index, err)
+	}
+	p.current.Store(&Current{State: next, Head: head(next.Size(), root)})
+	p.snapshotIfDue()
+	return &Change{Event: event, Index: receipt.Index, Receipt: receipt}, nil
+}
+
+// newEvent makes an event that is not before the one it follows, even if the clock jumped back.
+func (p *Point) newEvent(by aver.By, reason string, typ aver.EventType, data any, last aver.Time) (*aver.Event, error) {
+	event, err := aver.NewEvent(typ, data)
+	if err != nil {
+		return nil, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make an event's id: %w", err)
+	}
+	event.ID = id.String()
+	event.Time = max(aver.TimeOf(p.o.Now()), last)
+	event.By = by
+	event.Reason = reason
+	event.Salt = base64.RawURLEncoding.EncodeToString(random(16))
+	return &event, nil
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails: crypto/rand ends the program first
+	return b
+}
+
+// Publish makes a bundle known; [aver.EventPolicyActivated] lets it decide.
+func (p *Point) Publish(ctx context.Context, by aver.By, reason string, b *policy.Bundle) (*Change, error) {
+	return p.Do(ctx, by, reason, aver.EventPolicyPublished, published(b))
+}
+
+func published(b *policy.Bundle) aver.PolicyPublished {
+	files := map[string]string{}
+	for name, text := range b.Files() {
+		files[name] = string(text)
+	}
+	return aver.PolicyPublished{Name: b.Name(), Digest: b.Digest(), Files: files}
+}
