@@ -314,7 +314,7 @@ func (x explainer) one(r requirement) Clause {
 	}
 	c.Alone = c.State
 	c.Seen = x.seen(r.node)
-	if _, has := r.node.(ast.NodeTypeHas); has && r.want {
+	if has, ok := r.node.(ast.NodeTypeHas); ok && r.want && isChain(has.Arg) {
 		c.presence = c.Seen[0].Path
 	}
 	if x.turns(c.Alone) {

@@ -254,8 +254,9 @@ func (a alias) union(b alias) alias {
 	return out
 }
 
-// tagRoot is where the values of tags come from; it is no part of a request.
-const tagRoot = "tag"
+// elsewhere is where values come from that are no part of a request: tags, and
+// the policy itself. They may be references to entities of the request.
+const elsewhere = "elsewhere"
 
 // averAction is where policies see the properties of the AuthZEN action.
 var averAction = []string{contextVar, "aver", "action"}
@@ -276,7 +277,7 @@ func (w *readWalker) mark(path []string, whole bool) {
 	if len(path) == 1 && path[0] != contextVar {
 		return // the name of an entity, which every request has
 	}
-	if path[0] != tagRoot {
+	if path[0] != elsewhere {
 		w.rs.root(path[0]).mark(path[1:], whole)
 	}
 	switch n := len(averAction); {
@@ -322,12 +323,17 @@ func (w *readWalker) walk(n ast.IsNode) alias {
 			a.fields[string(e.Key)] = w.walk(e.Value)
 		}
 		return a
+	case ast.NodeValue:
+		if isEntity(v) { // it may be the name of an entity of the request
+			return alias{paths: [][]string{{elsewhere, "value"}}}
+		}
+		return alias{}
 	case ast.NodeTypeGetTag:
 		// Tags are not attributes: they only come from registered entities.
 		// But what is read of a tag's value may be read behind a reference.
 		w.use(w.walk(v.Left))
 		w.use(w.walk(v.Right))
-		return alias{paths: [][]string{{tagRoot, "value"}}}
+		return alias{paths: [][]string{{elsewhere, "value"}}}
 	}
 	for _, kid := range children(n) {
 		w.use(w.walk(kid))

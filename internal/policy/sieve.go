@@ -68,7 +68,7 @@ func (n *readNode) pruneJSON(object map[string]any, at []string, omitted *[]Path
 func isEscape(object map[string]any) bool {
 	_, entity := object["__entity"]
 	_, extension := object["__extn"]
-	return entity || extension
+	return (entity || extension) && len(object) == 1
 }
 
 // With keeps the named members as well, each with all below it.

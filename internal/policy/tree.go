@@ -199,6 +199,10 @@ func evaluate(n xast.IsNode, env eval.Env) (types.Value, error) {
 		return evaluateIsIn(v, env)
 	case xast.NodeTypeRecord:
 		return evaluateRecord(v, env)
+	case xast.NodeTypeExtensionCall:
+		if err := checkArity(v, env); err != nil {
+			return nil, err
+		}
 	}
 	kids := children(n)
 	values := make([]xast.IsNode, len(kids))
@@ -278,6 +282,20 @@ func evaluateRecord(v xast.NodeTypeRecord, env eval.Env) (types.Value, error) {
 		return nil, first
 	}
 	return types.NewRecord(m), nil
+}
+
+// checkArity is for calls with a wrong number of arguments, which fail before
+// any argument is evaluated.
+func checkArity(v xast.NodeTypeExtensionCall, env eval.Env) error {
+	args := make([]xast.IsNode, len(v.Args))
+	for i := range args {
+		args[i] = xast.NodeValue{Value: types.True}
+	}
+	_, err := eval.Eval(xast.NodeTypeExtensionCall{Name: v.Name, Args: args}, env)
+	if err != nil && strings.HasPrefix(err.Error(), "wrong number of arguments") {
+		return err
+	}
+	return nil
 }
 
 // checkMembers finds what cedar-go would find wrong with a set on the right of
