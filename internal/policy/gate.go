@@ -3,7 +3,7 @@ package policy
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"regexp"
 	"slices"
 	"strconv"
@@ -159,7 +159,7 @@ func restrictionOf(a map[string]string, fail func(string, ...any)) *Gate {
 	if text, ok := a["obligation_properties"]; ok {
 		properties, err := canonicalObject(text)
 		if err != nil {
-			fail("@obligation_properties is not a JSON object: %v", err)
+			fail("@obligation_properties cannot be read as a JSON object: %v", err)
 		}
 		o.Properties = properties
 	}
@@ -171,15 +171,16 @@ func restrictionOf(a map[string]string, fail func(string, ...any)) *Gate {
 func canonicalObject(text string) (json.RawMessage, error) {
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.UseNumber()
-	var v map[string]any
-	if err := dec.Decode(&v); err != nil {
+	var parsed any
+	if err := dec.Decode(&parsed); err != nil {
 		return nil, err
 	}
-	if v == nil {
-		return nil, fmt.Errorf("it is null")
+	v, ok := parsed.(map[string]any)
+	if !ok {
+		return nil, errors.New("it is another kind of JSON value")
 	}
 	if dec.More() || strings.TrimSpace(text[dec.InputOffset():]) != "" {
-		return nil, fmt.Errorf("text follows the object")
+		return nil, errors.New("text follows the object")
 	}
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
