@@ -1,0 +1,393 @@
+// Package pdp is the policy decision point: the only code that answers, and the
+// place where no answer is released before its record is durable.
+//
+// [Decide] is a pure function of the authority state, the query, the time and
+// the usage of limits that count. It does no I/O, reads no clock and keeps
+// nothing; everything it returns has a fixed order.
+package pdp
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// Usage is how much of the limits that count has been used.
+type Usage map[LimitKey]int64
+
+// LimitKey names one limit: a grant and "uses", or a grant and the attribute
+// that is summed.
+type LimitKey struct{ Grant, Name string }
+
+// Decide decides a query at an authority state and a time (design: frames,
+// gates, parts, limits that count). The evidence tells what was looked up on the
+// way; it is what makes a record sufficient to decide again.
+func Decide(st *authority.State, q *Query, now aver.Time, used Usage) (aver.Decision, *Evidence) {
+	d := &decider{st: st, q: q, now: now, used: used, evidence: &Evidence{}}
+	d.actor = d.actorOf(q.Request.Subject.Ref)
+	var out aver.Decision
+	out.Actor = d.actor
+	if q.err != nil {
+		out.Reasons = []aver.Reason{because(aver.ReasonInvalid, nil, "", q.err.Error())}
+		d.evidence.everything = true
+		return out, d.evidence
+	}
+	d.resolveChain()
+	for _, p := range d.principals() {
+		d.evidence.twoParts = d.evidence.twoParts || p.uid == q.resource
+	}
+	d.startCounters()
+	rulings := make([]aver.Ruling, len(q.parts))
+	for i, part := range q.parts {
+		rulings[i] = d.rule(part)
+	}
+	if q.parts[0].id == "" {
+		out.Ruling = rulings[0]
+	} else {
+		out.Ruling = combine(rulings)
+		for i, r := range rulings {
+			out.Parts = append(out.Parts, aver.PartDecision{ID: q.parts[i].id, Ruling: r})
+		}
+	}
+	out.Counters = d.finishCounters(out.Outcome.Allowed())
+	return out, d.evidence
+}
+
+// decider holds one decision in the making.
+type decider struct {
+	st       *authority.State
+	q        *Query
+	now      aver.Time
+	used     Usage
+	evidence *Evidence
+
+	actor       aver.Actor
+	chain       []*authority.Grant // the grants that were found, from the originating user on
+	chainFaults []aver.Reason      // what is wrong with the chain, whatever is asked
+	counters    []counting
+}
+
+// actorOf says what is known of the acting party.
+func (d *decider) actorOf(r aver.Ref) aver.Actor {
+	if id, ok := d.st.Identity(r); ok {
+		event := id.Event
+		return aver.Actor{Ref: r, Kind: id.Kind, Event: &event}
+	}
+	return aver.Actor{Ref: r, Kind: aver.KindOfType(r.Type)}
+}
+
+// resolveChain looks up the grants that the caller cites and checks, apart from
+// what is asked, that they join into a chain that holds now. All faults are
+// listed, not only the first.
+func (d *decider) resolveChain() {
+	ids := d.q.chain
+	fault := func(code aver.ReasonCode, grant, detail string) {
+		d.chainFaults = append(d.chainFaults, because(code, nil, grant, detail))
+	}
+	if len(ids) > aver.MaxChain {
+		fault(aver.ReasonChainTooLong, "", fmt.Sprintf("%d grants, at most %d", len(ids), aver.MaxChain))
+		return
+	}
+	seen := map[aver.Ref]bool{}
+	var at aver.Ref // who holds the authority so far
+	if origin, ok := d.q.Request.OnBehalfOf(); ok {
+		at = origin
+	}
+	var before *authority.Grant
+	for i, id := range ids {
+		g, ok := d.st.Grant(id)
+		if !ok {
+			fault(aver.ReasonGrantUnknown, id, "")
+			before, at = nil, aver.Ref{}
+			continue
+		}
+		d.chain = append(d.chain, g)
+		d.evidence.grant(g)
+		switch {
+		case i > 0 && before == nil: // the link before is unknown, which is said already
+		case !at.IsZero() && g.From != at:
+			fault(aver.ReasonChainBroken, id, fmt.Sprintf("it was given by %s, not by %s", g.From, at))
+		case g.Parent != "" && (before == nil || g.Parent != before.ID):
+			fault(aver.ReasonChainBroken, id, fmt.Sprintf("it delegates %s further, which does not stand before it", g.Parent))
+		}
+		if seen[g.From] {
+			fault(aver.ReasonChainLoop, id, g.From.String())
+		}
+		seen[g.From] = true
+		if hops := len(ids) - 1 - i; hops > g.Depth {
+			fault(aver.ReasonChainTooLong, id, fmt.Sprintf("%d further hops, at most %d", hops, g.Depth))
+		}
+		switch {
+		case g.Revoked != nil:
+			fault(aver.ReasonGrantRevoked, id, g.Revoked.Time.String())
+		case g.Expires != 0 && d.now >= g.Expires:
+			fault(aver.ReasonGrantExpired, id, g.Expires.String())
+		case d.now < g.NotBefore:
+			fault(aver.ReasonGrantPending, id, g.NotBefore.String())
+		}
+		before, at = g, g.To
+	}
+	if len(ids) == 0 {
+		return
+	}
+	if before != nil && at != d.q.Request.Subject.Ref {
+		fault(aver.ReasonChainBroken, before.ID, fmt.Sprintf("it was given to %s, not to %s", at, d.q.Request.Subject.Ref))
+	}
+	if seen[d.q.Request.Subject.Ref] {
+		fault(aver.ReasonChainLoop, "", d.q.Request.Subject.Ref.String())
+	}
+}
+
+// principal is one party as whom the request is authorized.
+type principal struct {
+	as    aver.FrameKind
+	uid   types.EntityUID
+	chain []*authority.Grant // the grants by which it acts
+}
+
+// principals lists the acting party, then every delegator from the nearest up
+// to the originating user.
+func (d *decider) principals() []principal {
+	out := []principal{{aver.FrameActor, d.q.subject, d.chain}}
+	for i := len(d.chain) - 1; i >= 0; i-- {
+		out = append(out, principal{aver.FrameDelegator, uid(d.chain[i].From), d.chain[:i]})
+	}
+	return out
+}
+
+// rule decides one part of the request, or all of it.
+func (d *decider) rule(part queryPart) aver.Ruling {
+	var r aver.Ruling
+	entities := d.world(part)
+	ok := len(d.chainFaults) == 0
+	r.Reasons = append(r.Reasons, d.chainFaults...)
+	var permits []aver.Reason
+	for _, p := range d.principals() {
+		frame, reasons := d.authorize(p, part, entities)
+		r.Frames = append(r.Frames, frame)
+		if !frame.Allowed {
+			ok = false
+			r.Reasons = append(r.Reasons, reasons...)
+		} else if p.as == aver.FrameActor {
+			permits = reasons
+		}
+	}
+	for i, g := range d.chain {
+		frame, reasons := d.authorizeGrant(g, d.chain[:i+1], part, entities)
+		r.Frames = append(r.Frames, frame)
+		if !frame.Allowed {
+			ok = false
+			r.Reasons = append(r.Reasons, reasons...)
+		}
+	}
+	taken, reasons := d.take(entities)
+	r.Reasons = append(r.Reasons, reasons...)
+	if !ok || len(reasons) > 0 {
+		return r // denied
+	}
+	if !d.gates(&r, part, entities) {
+		return r
+	}
+	if r.Outcome.Allowed() {
+		d.commit(taken)
+		r.Reasons = append(permits, r.Reasons...)
+	}
+	return r
+}
+
+// authorize evaluates the ordinary policies as one principal. The reasons are
+// why it is allowed, or why it is not.
+func (d *decider) authorize(p principal, part queryPart, entities *world) (aver.Frame, []aver.Reason) {
+	result := d.st.Policies().Authorize(entities, d.request(p.uid, p.chain, part))
+	d.evidence.rules(result.Candidates)
+	frame := aver.Frame{
+		As: p.as, Entity: ref(p.uid), Policies: ruleIDs(result.Reasons), Errors: policyErrors(result.Errors),
+		Allowed: bool(result.Decision) && len(result.Errors) == 0,
+	}
+	who := ""
+	if p.as == aver.FrameDelegator {
+		who = ref(p.uid).String()
+	}
+	var reasons []aver.Reason
+	for _, e := range result.Errors {
+		reasons = append(reasons, because(aver.ReasonPolicyError, e.Rule, "", e.Message))
+	}
+	code := aver.ReasonForbidden
+	if result.Decision {
+		code = aver.ReasonPermitted
+	}
+	for _, rule := range result.Reasons {
+		reasons = append(reasons, because(code, rule, "", who))
+	}
+	if !bool(result.Decision) && len(result.Reasons) == 0 {
+		reasons = append(reasons, because(aver.ReasonNotPermitted, nil, "", who))
+	}
+	return frame, reasons
+}
+
+// authorizeGrant evaluates one grant, which is itself a Cedar permit.
+func (d *decider) authorizeGrant(g *authority.Grant, chain []*authority.Grant, part queryPart, entities *world) (aver.Frame, []aver.Reason) {
+	result := g.Permit.Authorize(entities, d.request(uid(g.To), chain, part))
+	d.evidence.rules(result.Candidates)
+	frame := aver.Frame{
+		As: aver.FrameGrant, Entity: g.To, Grant: g.ID, Errors: policyErrors(result.Errors),
+		Allowed: bool(result.Decision) && len(result.Errors) == 0,
+	}
+	if len(result.Errors) > 0 {
+		return frame, []aver.Reason{because(aver.ReasonPolicyError, nil, g.ID, result.Errors[0].Message)}
+	}
+	if !frame.Allowed {
+		return frame, []aver.Reason{because(aver.ReasonGrantScope, nil, g.ID, "")}
+	}
+	return frame, nil
+}
+
+// gates evaluates the gate policies as every principal (an agent must not pass
+// where the one it acts for would have to stop) and sets the outcome. It
+// returns false when the ruling became a denial.
+func (d *decider) gates(r *aver.Ruling, part queryPart, entities *world) bool {
+	var matched []*policy.Rule
+	for _, p := range d.principals() {
+		result := d.st.Policies().Gates(entities, d.request(p.uid, p.chain, part))
+		d.evidence.rules(result.Candidates)
+		for _, e := range result.Errors {
+			r.Reasons = append(r.Reasons, because(aver.ReasonPolicyError, e.Rule, "", e.Message))
+		}
+		for _, rule := range result.Reasons {
+			if !slices.Contains(matched, rule) {
+				matched = append(matched, rule)
+			}
+		}
+	}
+	if len(r.Reasons) > 0 {
+		return false
+	}
+	slices.SortFunc(matched, func(a, b *policy.Rule) int { return strings.Compare(a.ID, b.ID) })
+	outcome := aver.Permitted
+	for _, rule := range matched {
+		switch g := rule.Gate; g.Kind {
+		case policy.Challenge:
+			outcome = min(outcome, aver.Challenged)
+			r.Reasons = append(r.Reasons, because(aver.ReasonChallenge, rule, "", ""))
+			r.Requirements = append(r.Requirements, requirement(rule))
+		case policy.Escalate:
+			outcome = min(outcome, aver.Escalated)
+			r.Reasons = append(r.Reasons, because(aver.ReasonEscalate, rule, "", ""))
+			r.Requirements = append(r.Requirements, requirement(rule))
+		case policy.Restrict:
+			if !slices.Contains(d.q.supported, g.Obligation.Type) {
+				outcome = aver.Denied
+				r.Reasons = append(r.Reasons, because(aver.ReasonUnsupported, rule, "", g.Obligation.Type))
+				continue
+			}
+			outcome = min(outcome, aver.Restricted)
+			r.Reasons = append(r.Reasons, because(aver.ReasonRestrict, rule, "", ""))
+			r.Obligations = append(r.Obligations, obligation(rule))
+		}
+	}
+	r.Outcome = outcome
+	if !outcome.Allowed() {
+		r.Obligations = nil
+	}
+	return outcome != aver.Denied
+}
+
+func requirement(rule *policy.Rule) aver.Requirement {
+	g := rule.Gate
+	out := aver.Requirement{
+		Gate: aver.Gate(g.Kind), Policy: rule.ID,
+		ACRValues: g.ACRValues, AMRValues: g.AMRValues, Present: g.Present,
+		Approvers: g.Approvers, Approvals: g.Approvals, Within: int64(g.Within.Seconds()),
+	}
+	if g.MaxAge != nil {
+		out.MaxAge = *g.MaxAge
+	}
+	return out
+}
+
+func obligation(rule *policy.Rule) aver.Obligation {
+	out := aver.Obligation{ID: rule.ID, Type: rule.Gate.Obligation.Type}
+	if p := rule.Gate.Obligation.Properties; p != nil {
+		// The bundle was refused on loading if this was not an object.
+		if err := out.Properties.UnmarshalJSON(p); err != nil {
+			panic(fmt.Sprintf("pdp: obligation of %s: %v", rule.ID, err))
+		}
+	}
+	return out
+}
+
+// combine makes the ruling on a request of the rulings on its parts.
+func combine(parts []aver.Ruling) aver.Ruling {
+	allowed := 0
+	worst := aver.Permitted
+	for _, p := range parts {
+		if p.Outcome.Allowed() {
+			allowed++
+		}
+		worst = min(worst, p.Outcome)
+	}
+	switch {
+	case allowed == len(parts):
+		out := aver.Ruling{Outcome: worst}
+		for _, p := range parts {
+			for _, reason := range p.Reasons {
+				if !slices.Contains(out.Reasons, reason) {
+					out.Reasons = append(out.Reasons, reason)
+				}
+			}
+			out.Obligations = appendObligations(out.Obligations, p.Obligations)
+		}
+		return out
+	case allowed > 0:
+		out := aver.Ruling{Outcome: aver.PartiallyAuthorized}
+		out.Reasons = []aver.Reason{because(aver.ReasonPartsDiffer, nil, "", fmt.Sprintf("%d of %d", allowed, len(parts)))}
+		for _, p := range parts {
+			out.Obligations = appendObligations(out.Obligations, p.Obligations)
+		}
+		return out
+	}
+	out := aver.Ruling{Outcome: worst}
+	out.Reasons = []aver.Reason{because(aver.ReasonPartsNone, nil, "", "")}
+	for _, p := range parts {
+		for _, req := range p.Requirements {
+			if !slices.ContainsFunc(out.Requirements, func(x aver.Requirement) bool { return x.Policy == req.Policy }) {
+				out.Requirements = append(out.Requirements, req)
+			}
+		}
+	}
+	return out
+}
+
+// appendObligations appends the obligations that are not in list yet.
+func appendObligations(list, more []aver.Obligation) []aver.Obligation {
+	for _, o := range more {
+		if !slices.ContainsFunc(list, func(x aver.Obligation) bool { return x.ID == o.ID }) {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+func ruleIDs(rules []*policy.Rule) []string {
+	ids := make([]string, len(rules))
+	for i, r := range rules {
+		ids[i] = r.ID
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func policyErrors(errs []policy.RuleError) []aver.PolicyError {
+	out := make([]aver.PolicyError, len(errs))
+	for i, e := range errs {
+		out[i] = aver.PolicyError{Policy: e.Rule.ID, Message: e.Message}
+	}
+	slices.SortFunc(out, func(a, b aver.PolicyError) int { return strings.Compare(a.Policy, b.Policy) })
+	return out
+}

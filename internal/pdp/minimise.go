@@ -1,0 +1,301 @@
+package pdp
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// sdMember is the member that holds the digests of withheld members, and
+// nothing else may be called that (RFC 9901, section 4.2.4.1).
+const sdMember = "_sd"
+
+// minimise returns the members of the request that an evaluation can have read,
+// what bundles retain, and what Aver itself reads; and the paths of what it left
+// out. Deciding the result gives the same decision as deciding the request.
+func minimise(st *authority.State, q *Query, e *Evidence) (kept map[string]any, omitted []string) {
+	full := q.Request.JSON()
+	if e.everything {
+		return full, nil
+	}
+	reads := e.reads()
+	if more := e.retained(st); len(more) > 0 {
+		reads = reads.With(more...)
+	}
+	left := map[policy.Path]bool{}
+	prune := func(s policy.Sieve, object map[string]any, at string) map[string]any {
+		out, gone := s.Prune(object, at)
+		for _, p := range gone {
+			left[p] = true
+		}
+		return out
+	}
+	kept = map[string]any{}
+	party := func(member string, s policy.Sieve, at string) {
+		out := maps.Clone(full[member].(map[string]any))
+		if properties, ok := out["properties"].(map[string]any); ok {
+			if out["properties"] = prune(s, properties, at); len(out["properties"].(map[string]any)) == 0 {
+				delete(out, "properties")
+			}
+		}
+		kept[member] = out
+	}
+	resource := reads.Sieve(true, []string{"resource"}, []string{"context", "aver", "part"})
+	party("subject", reads.Sieve(true, []string{"principal"}), "principal")
+	party("resource", resource, "resource")
+	party("action", reads.Sieve(true, []string{"action"}).With("tool"), "action")
+	if q.Request.Context == nil {
+		return kept, nil
+	}
+	context := prune(reads.Sieve(false, []string{"context"}).With("on_behalf_of", "delegation", "parts", "supported_obligations"),
+		q.Request.Context, "context")
+	if parts := q.Request.Parts(); parts != nil {
+		list := make([]any, len(parts))
+		for i, p := range parts {
+			list[i] = p.ID
+			if len(p.Properties) > 0 {
+				if properties := prune(resource, p.Properties, "resource"); len(properties) > 0 {
+					list[i] = map[string]any{"id": p.ID, "properties": properties}
+				}
+			}
+		}
+		context["parts"] = list
+	}
+	if len(context) > 0 {
+		kept["context"] = context
+	}
+	for p := range left {
+		omitted = append(omitted, string(p))
+	}
+	slices.Sort(omitted)
+	return kept, omitted
+}
+
+// reads is what the candidates can have read of the request.
+func (e *Evidence) reads() policy.ReadSet {
+	reads := policy.Result{Candidates: slices.Collect(maps.Keys(e.candidates))}.Reads()
+	if e.twoParts {
+		return reads.Same("principal", "resource")
+	}
+	return reads
+}
+
+// retained is what the active bundles retain, and what the limits in the chain
+// sum.
+func (e *Evidence) retained(st *authority.State) []policy.Path {
+	var paths []policy.Path
+	for _, b := range st.Policies().Bundles() {
+		paths = append(paths, b.Meta().Retain...)
+	}
+	for _, g := range e.grants {
+		if g.Limits != nil {
+			for _, s := range g.Limits.Sums {
+				paths = append(paths, policy.Path(s.Attribute))
+			}
+		}
+	}
+	return paths
+}
+
+// withhold moves the sensitive members out of a request: each is replaced by a
+// salted digest in the "_sd" list of its object, and stands in a disclosure
+// (RFC 9901). Objects on the way are copied, never changed.
+func withhold(request map[string]any, sensitive []policy.Path, random io.Reader) (map[string]any, []string, error) {
+	if len(sensitive) == 0 {
+		return request, nil, nil
+	}
+	var disclosures []string
+	for _, p := range sensitive {
+		elements := p.Elements()
+		places := [][]string{{"context"}}
+		switch elements[0] {
+		case "principal":
+			places = [][]string{{"subject", "properties"}}
+		case "action":
+			places = [][]string{{"action", "properties"}}
+		case "resource":
+			places = [][]string{{"resource", "properties"}}
+			if context, ok := request["context"].(map[string]any); ok {
+				list, _ := context["parts"].([]any)
+				parts := slices.Clone(list)
+				for i, part := range parts {
+					object, ok := part.(map[string]any)
+					if !ok {
+						continue
+					}
+					var err error
+					var out any
+					if out, disclosures, err = withholdAt(object, append([]string{"properties"}, elements[1:]...), disclosures, random); err != nil {
+						return nil, nil, err
+					}
+					parts[i] = out
+				}
+				if parts != nil {
+					request, context = maps.Clone(request), maps.Clone(context)
+					context["parts"], request["context"] = parts, context
+				}
+			}
+		}
+		for _, place := range places {
+			out, more, err := withholdAt(request, append(place, elements[1:]...), disclosures, random)
+			if err != nil {
+				return nil, nil, err
+			}
+			request, disclosures = out.(map[string]any), more
+		}
+	}
+	slices.Sort(disclosures)
+	return request, disclosures, nil
+}
+
+func withholdAt(v any, path, disclosures []string, random io.Reader) (any, []string, error) {
+	object, ok := v.(map[string]any)
+	if !ok {
+		return v, disclosures, nil
+	}
+	value, ok := object[path[0]]
+	if !ok {
+		return v, disclosures, nil
+	}
+	object = maps.Clone(object)
+	if len(path) > 1 {
+		inner, more, err := withholdAt(value, path[1:], disclosures, random)
+		object[path[0]] = inner
+		return object, more, err
+	}
+	salt := make([]byte, 16)
+	if _, err := io.ReadFull(random, salt); err != nil {
+		return nil, nil, fmt.Errorf("salt of a disclosure: %w", err)
+	}
+	plain := aver.AppendCanonical(nil, []any{base64.RawURLEncoding.EncodeToString(salt), path[0], value})
+	disclosure := base64.RawURLEncoding.EncodeToString(plain)
+	delete(object, path[0])
+	digests, _ := object[sdMember].([]any)
+	digests = append(slices.Clone(digests), aver.Digest([]byte(disclosure)))
+	slices.SortFunc(digests, func(a, b any) int {
+		if a.(string) < b.(string) {
+			return -1
+		}
+		return 1
+	})
+	object[sdMember] = digests
+	return object, append(disclosures, disclosure), nil
+}
+
+// Disclose puts the disclosed members back into a recorded request. Missing
+// lists the places, as JSON pointers, where a digest has no disclosure: what
+// stood there was withheld or erased.
+func Disclose(request []byte, disclosures []string) (disclosed *aver.Request, missing []string, err error) {
+	v, err := aver.ParseJSON(request, aver.Limits{Bytes: len(request)})
+	if err != nil {
+		return nil, nil, fmt.Errorf("recorded request: %w", err)
+	}
+	by := make(map[string][]any, len(disclosures))
+	for _, d := range disclosures {
+		plain, err := base64.RawURLEncoding.DecodeString(d)
+		if err != nil {
+			return nil, nil, fmt.Errorf("disclosure: %w", err)
+		}
+		parsed, err := aver.ParseJSON(plain, aver.Limits{})
+		if err != nil {
+			return nil, nil, fmt.Errorf("disclosure: %w", err)
+		}
+		list, ok := parsed.([]any)
+		if !ok || len(list) != 3 {
+			return nil, nil, fmt.Errorf("disclosure: it is not [salt, name, value]")
+		}
+		by[aver.Digest([]byte(d))] = list
+	}
+	v, missing, err = disclose(v, "", by)
+	if err != nil {
+		return nil, nil, err
+	}
+	disclosed, err = aver.ParseRequest(v)
+	return disclosed, missing, err
+}
+
+func disclose(v any, pointer string, by map[string][]any) (any, []string, error) {
+	object, ok := v.(map[string]any)
+	if !ok {
+		list, _ := v.([]any)
+		var missing []string
+		for i, e := range list {
+			inner, more, err := disclose(e, fmt.Sprintf("%s/%d", pointer, i), by)
+			if err != nil {
+				return nil, nil, err
+			}
+			list[i], missing = inner, append(missing, more...)
+		}
+		return v, missing, nil
+	}
+	var missing []string
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		if name == sdMember {
+			continue
+		}
+		inner, more, err := disclose(object[name], pointer+"/"+name, by)
+		if err != nil {
+			return nil, nil, err
+		}
+		object[name], missing = inner, append(missing, more...)
+	}
+	digests, _ := object[sdMember].([]any)
+	delete(object, sdMember)
+	for _, digest := range digests {
+		text, _ := digest.(string)
+		d, ok := by[text]
+		if !ok {
+			missing = append(missing, pointer+"/"+sdMember+"/"+text)
+			continue
+		}
+		name, ok := d[1].(string)
+		if _, twice := object[name]; !ok || twice || name == sdMember {
+			return nil, nil, fmt.Errorf("disclosure at %s: the name %v can't stand there", pointer, d[1])
+		}
+		object[name] = d[2]
+	}
+	return object, missing, nil
+}
+
+// ParseDisclosures reads the private part of a record's entry.
+func ParseDisclosures(private []byte) ([]string, error) {
+	if len(private) == 0 {
+		return nil, nil
+	}
+	var list []string
+	if err := json.Unmarshal(private, &list); err != nil {
+		return nil, fmt.Errorf("disclosures: %w", err)
+	}
+	return list, nil
+}
+
+// salt returns 128 random bits in base64url. crypto/rand never fails.
+func salt() string {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// Lacks returns which of the omitted paths of a record the decision could have
+// read. When there are any, the decision shows nothing about the record.
+func (e *Evidence) Lacks(omitted []string) []string {
+	if len(omitted) == 0 {
+		return nil
+	}
+	reads := e.reads()
+	var lacks []string
+	for _, path := range omitted {
+		if reads.Contains(policy.Path(path)) {
+			lacks = append(lacks, path)
+		}
+	}
+	return lacks
+}

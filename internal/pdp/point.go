@@ -1,0 +1,226 @@
+package pdp
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
+	"github.com/aver-authz/aver/internal/ledger"
+)
+
+// Options configure a [Point].
+type Options struct {
+	// State returns the current authority state and the head of the authority
+	// log at its size. It must be cheap and safe for concurrent use.
+	State func() (*authority.State, aver.TreeHead)
+	// UsageFile is where the usage of limits is kept between starts, so that a
+	// start need not read the whole log. It can be deleted at any time.
+	UsageFile string
+	Now       func() time.Time // time.Now if nil
+	Logger    *slog.Logger
+}
+
+// Point is the policy decision point. Safe for concurrent use.
+type Point struct {
+	log    *ledger.Log
+	o      Options
+	latest atomic.Int64 // the latest time that was decided at, in milliseconds
+	behind atomic.Int64 // by how much the clock was behind that, when last seen
+
+	counted sync.Mutex // held from reading the usage of limits until the record has its place in the log
+	usage   *usage
+}
+
+// Open makes a decision point over the decision log.
+func Open(log *ledger.Log, o Options) (*Point, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	p := &Point{log: log, o: o}
+	if size, _ := log.Head(); size > 0 {
+		last, err := log.Leaf(size - 1)
+		if err != nil {
+			return nil, err
+		}
+		leaf, err := aver.ParseLeaf(last)
+		if err != nil {
+			return nil, fmt.Errorf("last entry of the decision log: %w", err)
+		}
+		p.latest.Store(int64(leaf.Time))
+	}
+	var err error
+	p.usage, err = loadUsage(log, o.UsageFile, o.Logger)
+	return p, err
+}
+
+// Pending is a decision whose record has its place in the log and is not known
+// to be durable yet. It must not be released before [Pending.Wait] returns.
+type Pending struct {
+	answer aver.Answer
+	ticket *ledger.Ticket
+	origin string
+}
+
+// Allowed tells whether the decision is a permit, for a batch that stops at the
+// first of a kind. It is no answer.
+func (p *Pending) Allowed() bool { return p.answer.Outcome.Allowed() }
+
+// Wait returns the answer once its record is durable (requirement G1). When it
+// fails there is no answer, though the record may exist.
+func (p *Pending) Wait(ctx context.Context) (*aver.Answer, error) {
+	receipt, err := p.ticket.Wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.answer.Receipt = aver.Receipt{Origin: p.origin, Index: receipt.Index, LeafHash: receipt.LeafHash.String()}
+	committed, err := receipt.Committed()
+	if err != nil {
+		return nil, err
+	}
+	path := make([]string, len(committed.Path))
+	for i, h := range committed.Path {
+		path[i] = h.String()
+	}
+	p.answer.Receipt.Commit = &aver.CommitReceipt{Note: committed.Note, Path: path}
+	return &p.answer, nil
+}
+
+// Decide decides a query for a PEP and waits until the record is durable. The
+// errors are those of the ledger (no answer without a record) and of ctx.
+func (p *Point) Decide(ctx context.Context, q *Query, pep aver.PEP) (*aver.Answer, error) {
+	pending, err := p.Submit(q, pep)
+	if err != nil {
+		return nil, err
+	}
+	return pending.Wait(ctx)
+}
+
+// Submit decides a query and gives its record a place in the log, without
+// waiting for it to be durable.
+func (p *Point) Submit(q *Query, pep aver.PEP) (*Pending, error) {
+	st, head := p.o.State()
+	if !hasLimits(st, q) {
+		return p.submit(st, head, q, pep, nil, p.log.Enqueue)
+	}
+	p.counted.Lock()
+	defer p.counted.Unlock()
+	for {
+		if p.usage.generation != p.log.Generation() {
+			// Records were dropped by a failure of the disk: their uses never were.
+			fresh, err := loadUsage(p.log, p.o.UsageFile, p.o.Logger)
+			if err != nil {
+				return nil, fmt.Errorf("usage of limits: %w", err)
+			}
+			p.usage = fresh
+		}
+		pending, err := p.submit(st, head, q, pep, p.usage.Usage, func(e ledger.Entry) (*ledger.Ticket, error) {
+			return p.log.EnqueueIn(p.usage.generation, e)
+		})
+		if errors.Is(err, ledger.ErrDropped) {
+			continue
+		}
+		if err == nil {
+			p.usage.add(pending.answer.Counters)
+		}
+		return pending, err
+	}
+}
+
+// submit is the one place where a decision is made and recorded.
+func (p *Point) submit(st *authority.State, head aver.TreeHead, q *Query, pep aver.PEP, used Usage,
+	enqueue func(ledger.Entry) (*ledger.Ticket, error),
+) (*Pending, error) {
+	now := p.now(st)
+	decision, evidence := Decide(st, q, now, used)
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("evaluation id: %w", err)
+	}
+	record, disclosures, err := NewRecord(st, q, decision, evidence, Circumstances{
+		ID: id.String(), Time: now, Head: head, PEP: pep, Random: rand.Reader,
+	})
+	if err != nil {
+		return nil, err
+	}
+	e, err := entry(record, disclosures)
+	if err != nil {
+		return nil, err
+	}
+	ticket, err := enqueue(e)
+	if err != nil {
+		return nil, err
+	}
+	return &Pending{
+		answer: aver.Answer{Decision: decision, EvaluationID: record.ID, Time: now},
+		ticket: ticket, origin: p.log.Origin(),
+	}, nil
+}
+
+// now is the clock's time, but never before a time that was decided at already
+// or that of the last authority event: a clock that jumps back must not bring
+// what has expired back to life.
+func (p *Point) now(st *authority.State) aver.Time {
+	clock := p.o.Now().UnixMilli()
+	floor := int64(st.Time())
+	for {
+		latest := p.latest.Load()
+		now := max(clock, latest, floor)
+		if now > latest && !p.latest.CompareAndSwap(latest, now) {
+			continue
+		}
+		behind := now - clock
+		if was := p.behind.Swap(behind); behind > int64(clockTolerance/time.Millisecond) && was <= int64(clockTolerance/time.Millisecond) {
+			p.o.Logger.Warn("the clock went back; deciding at the latest time seen until it has caught up",
+				"behind", time.Duration(behind)*time.Millisecond)
+		}
+		return aver.Time(now)
+	}
+}
+
+// clockTolerance is how far the clock may fall back without a word: time
+// services correct by that much in ordinary life.
+const clockTolerance = time.Second
+
+// ClockBehind is by how much the clock was behind the latest time decided at,
+// when it was last looked at; zero when it runs as it should.
+func (p *Point) ClockBehind() time.Duration {
+	return time.Duration(p.behind.Load()) * time.Millisecond
+}
+
+// Health is nil while decisions can be answered.
+func (p *Point) Health() error { return p.log.Health() }
+
+// Close keeps the usage of limits for the next start. The log is closed by who
+// opened it, before or after.
+func (p *Point) Close() error {
+	p.counted.Lock()
+	defer p.counted.Unlock()
+	if p.o.UsageFile == "" || p.log.Health() != nil || p.log.Generation() != p.usage.generation {
+		return nil
+	}
+	return p.usage.save(p.log, p.o.UsageFile)
+}
+
+func hasLimits(st *authority.State, q *Query) bool {
+	for _, id := range q.chain {
+		if g, ok := st.Grant(id); ok && g.Limits != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// ErrNotFound says that no record has the evaluation id.
+var ErrNotFound = errors.New("no decision has this evaluation id")

@@ -1,0 +1,135 @@
+package pdp
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// Query is a request made ready for deciding: its values converted to Cedar's,
+// once. It does not change afterwards.
+type Query struct {
+	Request *aver.Request
+
+	subject, resource types.EntityUID
+	action            types.EntityUID
+	subjectClaims     types.Record // what the caller says; registered facts override it
+	resourceClaims    types.Record
+	actionRecord      types.Record // the action's properties and name, context.aver.action
+	context           types.Record // as sent
+	parts             []queryPart  // one without an id when the request names none
+	chain             []string     // grant ids
+	actingFor         bool         // the caller names somebody it acts for, or a delegation
+	tool              string
+	supported         []string
+	err               *aver.RequestError
+}
+
+type queryPart struct {
+	id     string
+	claims types.Record // they stand in for the resource's of the same name
+}
+
+// NewQuery converts a request. What is wrong with it is kept in the query (see
+// [Query.Err]), and [Decide] denies such a query.
+func NewQuery(req *aver.Request) *Query {
+	q := &Query{
+		Request:  req,
+		subject:  uid(req.Subject.Ref),
+		resource: uid(req.Resource.Ref),
+		action:   types.NewEntityUID("Action", types.String(req.Action.Name)),
+		tool:     req.Tool(),
+		chain:    req.Delegation(),
+	}
+	_, claimed := req.OnBehalfOf()
+	q.actingFor = claimed || len(q.chain) > 0
+	q.supported = req.SupportedObligations()
+	q.err = q.convert()
+	return q
+}
+
+// Err returns what is wrong with the request: a member is missing, or a value
+// is one that Cedar can't hold. The error is a [*aver.RequestError].
+func (q *Query) Err() error {
+	if q.err == nil {
+		return nil
+	}
+	return q.err
+}
+
+func (q *Query) convert() *aver.RequestError {
+	req := q.Request
+	if err := req.Validate(); err != nil {
+		var bad *aver.RequestError
+		errors.As(err, &bad)
+		return bad
+	}
+	var bad *aver.RequestError
+	record := func(pointer, at string, values map[string]any) types.Record {
+		if bad != nil || len(values) == 0 {
+			return types.Record{}
+		}
+		if bad = reserved(pointer, values); bad != nil {
+			return types.Record{}
+		}
+		r, err := policy.RecordFromJSON(values, at)
+		if err != nil {
+			bad = &aver.RequestError{Pointer: pointer, Reason: err.Error()}
+		}
+		return r
+	}
+	q.subjectClaims = record("/subject/properties", "subject", req.Subject.Properties)
+	q.resourceClaims = record("/resource/properties", "resource", req.Resource.Properties)
+	q.context = record("/context", "context", req.Context)
+	action := maps.Collect(record("/action/properties", "action", req.Action.Properties).All())
+	if action == nil {
+		action = types.RecordMap{}
+	}
+	action["name"] = types.String(req.Action.Name)
+	q.actionRecord = types.NewRecord(action)
+	parts := req.Parts()
+	if parts == nil {
+		q.parts = []queryPart{{}}
+	}
+	for i, p := range parts {
+		q.parts = append(q.parts, queryPart{p.ID, record("/context/parts/"+strconv.Itoa(i)+"/properties", "part", p.Properties)})
+	}
+	return bad
+}
+
+// reserved refuses the member names with which a record marks what it withholds
+// (RFC 9901).
+func reserved(pointer string, v any) *aver.RequestError {
+	switch v := v.(type) {
+	case map[string]any:
+		if _, ok := v[sdMember]; ok {
+			return &aver.RequestError{Pointer: pointer + "/" + sdMember, Reason: "the name is reserved for withheld values (RFC 9901)"}
+		}
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if err := reserved(pointer+"/"+name, v[name]); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for i, e := range v {
+			if err := reserved(pointer+"/"+strconv.Itoa(i), e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func uid(r aver.Ref) types.EntityUID {
+	return types.NewEntityUID(types.EntityType(r.Type), types.String(r.ID))
+}
+
+func ref(u types.EntityUID) aver.Ref {
+	return aver.Ref{Type: string(u.Type), ID: string(u.ID)}
+}

@@ -1,0 +1,88 @@
+package pdp
+
+import (
+	"fmt"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// because makes a reason with its sentence.
+func because(code aver.ReasonCode, rule *policy.Rule, grant, detail string) aver.Reason {
+	r := aver.Reason{Code: code, Grant: grant, Detail: detail}
+	words := ""
+	if rule != nil {
+		r.Policy, words = rule.ID, rule.Reason
+	}
+	r.Text = ReasonText(r, words)
+	return r
+}
+
+// ReasonText says a reason in one plain sentence. The rule's own @reason, if it
+// has one, is the sentence of a policy that determined the outcome.
+func ReasonText(r aver.Reason, rule string) string {
+	whom := ""
+	if r.Detail != "" {
+		whom = " to " + r.Detail + ", on whose behalf it is asked"
+	}
+	say := func(format string, args ...any) string {
+		if rule != "" {
+			return rule
+		}
+		return fmt.Sprintf(format, args...)
+	}
+	switch r.Code {
+	case aver.ReasonPermitted:
+		return say("Policy %s permits it.", r.Policy)
+	case aver.ReasonForbidden:
+		if r.Detail != "" && rule != "" {
+			return fmt.Sprintf("%s (This applies to %s, on whose behalf it is asked.)", rule, r.Detail)
+		}
+		return say("Policy %s forbids it%s.", r.Policy, whom)
+	case aver.ReasonNotPermitted:
+		return fmt.Sprintf("No policy permits it%s.", whom)
+	case aver.ReasonPolicyError:
+		if r.Policy == "" {
+			return fmt.Sprintf("The condition of grant %s could not be evaluated: %s.", r.Grant, r.Detail)
+		}
+		return fmt.Sprintf("Policy %s could not be evaluated: %s.", r.Policy, r.Detail)
+	case aver.ReasonInvalid:
+		return fmt.Sprintf("The request could not be read: %s.", r.Detail)
+	case aver.ReasonChainBroken:
+		return fmt.Sprintf("The chain of delegation is broken at grant %s: %s.", r.Grant, r.Detail)
+	case aver.ReasonChainTooLong:
+		if r.Grant == "" {
+			return fmt.Sprintf("The chain of delegation is too long: %s.", r.Detail)
+		}
+		return fmt.Sprintf("Grant %s was delegated on too often: %s.", r.Grant, r.Detail)
+	case aver.ReasonChainLoop:
+		return fmt.Sprintf("The chain of delegation runs in a circle: %s stands in it twice.", r.Detail)
+	case aver.ReasonGrantUnknown:
+		return fmt.Sprintf("Grant %s was never issued.", r.Grant)
+	case aver.ReasonGrantRevoked:
+		return fmt.Sprintf("Grant %s was revoked at %s.", r.Grant, r.Detail)
+	case aver.ReasonGrantExpired:
+		return fmt.Sprintf("Grant %s expired at %s.", r.Grant, r.Detail)
+	case aver.ReasonGrantPending:
+		return fmt.Sprintf("Grant %s is not valid before %s.", r.Grant, r.Detail)
+	case aver.ReasonGrantScope:
+		return fmt.Sprintf("What is asked lies outside of grant %s.", r.Grant)
+	case aver.ReasonLimit:
+		return fmt.Sprintf("Grant %s is used up: %s.", r.Grant, r.Detail)
+	case aver.ReasonLimitUnread:
+		return fmt.Sprintf("Grant %s limits the sum of %s, which is missing here or not a whole number of 0 or more.", r.Grant, r.Detail)
+	case aver.ReasonUnsupported:
+		return fmt.Sprintf("It would be allowed with the obligation %q, and the caller did not declare that it can carry that out.", r.Detail)
+	case aver.ReasonChallenge:
+		return say("Policy %s wants more proof first.", r.Policy)
+	case aver.ReasonEscalate:
+		return say("Policy %s wants somebody's approval first.", r.Policy)
+	case aver.ReasonRestrict:
+		return say("Policy %s allows it with an obligation.", r.Policy)
+	case aver.ReasonPartsDiffer:
+		return fmt.Sprintf("%s parts are allowed.", r.Detail)
+	case aver.ReasonPartsNone:
+		return "None of the parts is allowed."
+	}
+	return string(r.Code)
+}

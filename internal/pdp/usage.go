@@ -1,0 +1,122 @@
+package pdp
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/ledger"
+)
+
+// usage is the usage of limits as of a generation of the decision log. It
+// follows from the log alone.
+type usage struct {
+	Usage
+	generation uint64
+}
+
+func (u *usage) add(counters []aver.Counter) {
+	for _, c := range counters {
+		u.Usage[LimitKey{c.Grant, c.Name}] = c.After
+	}
+}
+
+// usageFile is a saved usage. It holds for the log with this root at this size
+// and is worth nothing for any other.
+type usageFile struct {
+	Size uint64       `json:"size"`
+	Root string       `json:"root"`
+	Used []usageEntry `json:"used"`
+}
+
+type usageEntry struct {
+	Grant string `json:"grant"`
+	Name  string `json:"name"`
+	Used  int64  `json:"used"`
+}
+
+// loadUsage reads the saved usage, if it belongs to this log, and adds what the
+// log has since.
+func loadUsage(log *ledger.Log, file string, logger *slog.Logger) (*usage, error) {
+	generation := log.Generation()
+	size, _ := log.Head()
+	u := &usage{Usage: Usage{}, generation: generation}
+	from := uint64(0)
+	saved, err := readUsage(file)
+	switch {
+	case err == nil && saved.Size <= size && rootIs(log, saved):
+		for _, e := range saved.Used {
+			u.Usage[LimitKey{e.Grant, e.Name}] = e.Used
+		}
+		from = saved.Size
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		logger.Warn("the saved usage of limits can't be read; reading the log instead", "error", err)
+	}
+	for e, err := range log.Entries(from, size) {
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Contains(e.Payload, []byte(`"counters":[`)) {
+			continue
+		}
+		record, err := aver.ParseRecord(e.Payload)
+		if err != nil {
+			return nil, fmt.Errorf("entry %d: %w", e.Index, err)
+		}
+		u.add(record.Decision.Counters)
+	}
+	return u, nil
+}
+
+func rootIs(log *ledger.Log, saved usageFile) bool {
+	root, err := log.TreeHash(saved.Size)
+	return err == nil && root.String() == saved.Root
+}
+
+func readUsage(file string) (u usageFile, err error) {
+	if file == "" {
+		return u, fs.ErrNotExist
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return u, err
+	}
+	return u, json.Unmarshal(text, &u)
+}
+
+// save writes the usage as of the log's committed size. Nobody may be deciding.
+func (u *usage) save(log *ledger.Log, file string) error {
+	size, root := log.Head()
+	out := usageFile{Size: size, Root: root.String(), Used: []usageEntry{}}
+	if root == (tlog.Hash{}) && size > 0 {
+		return errors.New("the log has no root")
+	}
+	for key, used := range u.Usage {
+		out.Used = append(out.Used, usageEntry{key.Grant, key.Name, used})
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(file), ".usage-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	if _, err := temp.Write(text); err != nil {
+		temp.Close()
+		return err
+	}
+	if err := temp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(temp.Name(), file)
+}

@@ -1,0 +1,49 @@
+package pdp
+
+import (
+	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// View is one frame of a decision with what the policy engine saw in it, for
+// explaining the decision, or for having another engine decide it again.
+type View struct {
+	As       aver.FrameKind
+	Entity   aver.Ref
+	Grant    string             // of a grant frame
+	Permit   *policy.Permit     // of a grant frame, the only policy evaluated in it
+	Part     string             // the part of the request, "" for the whole
+	Request  types.Request      // as evaluated
+	Entities types.EntityGetter // what policies could look up; safe for one goroutine
+}
+
+// Views returns the frames of the decision on a query, part by part, in the
+// order in which [Decide] evaluates them. It is empty for a query that has an
+// error.
+func Views(st *authority.State, q *Query, now aver.Time) []View {
+	if q.err != nil {
+		return nil
+	}
+	d := &decider{st: st, q: q, now: now, evidence: &Evidence{}}
+	d.resolveChain()
+	var views []View
+	for _, part := range q.parts {
+		entities := d.world(part)
+		for _, p := range d.principals() {
+			views = append(views, View{
+				As: p.as, Entity: ref(p.uid), Part: part.id,
+				Request: d.request(p.uid, p.chain, part), Entities: entities,
+			})
+		}
+		for i, g := range d.chain {
+			views = append(views, View{
+				As: aver.FrameGrant, Entity: g.To, Grant: g.ID, Permit: g.Permit, Part: part.id,
+				Request: d.request(uid(g.To), d.chain[:i+1], part), Entities: entities,
+			})
+		}
+	}
+	return views
+}

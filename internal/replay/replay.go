@@ -1,0 +1,355 @@
+// Package replay decides recorded decisions again, from the two logs alone
+// (requirements G3 and D2): as they were decided, or with a candidate bundle in
+// place of the one that was active.
+package replay
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
+	"github.com/aver-authz/aver/internal/ledger"
+	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// Verdict is what deciding a record again showed.
+type Verdict string
+
+// The verdicts. Undetermined is neither: something that deciding needs is not
+// there, so nothing was shown.
+const (
+	Match        Verdict = "match"
+	Mismatch     Verdict = "mismatch"
+	Undetermined Verdict = "undetermined"
+)
+
+// Result is the verdict on one record.
+type Result struct {
+	Index      uint64       `json:"index"`
+	ID         string       `json:"evaluation_id"`
+	Verdict    Verdict      `json:"verdict"`
+	Recorded   aver.Outcome `json:"recorded"`
+	Again      aver.Outcome `json:"again"`                 // of a match or a mismatch
+	Missing    []string     `json:"missing,omitempty"`     // of an undetermined one: what deciding needs and the record lacks
+	Difference []string     `json:"differences,omitempty"` // of a mismatch
+}
+
+// Summary counts the verdicts.
+type Summary struct {
+	Decisions    uint64 `json:"decisions"`
+	Match        uint64 `json:"match"`
+	Mismatch     uint64 `json:"mismatch"`
+	Undetermined uint64 `json:"undetermined"`
+	// Flips are the changed outcomes under a candidate bundle, by pair, in the
+	// order of outcomes.
+	Flips []Flip `json:"flips,omitempty"`
+	// Problems are the first results that are not matches, at most
+	// [Options.Examples] of each verdict.
+	Problems []Result `json:"problems,omitempty"`
+}
+
+// Flip is a pair of outcomes that a candidate bundle turns one into the other.
+type Flip struct {
+	From     aver.Outcome `json:"from"`
+	To       aver.Outcome `json:"to"`
+	Count    uint64       `json:"count"`
+	Examples []string     `json:"examples"` // evaluation ids
+}
+
+// Options configure [Run].
+type Options struct {
+	From, To  uint64                   // decision log indexes [From, To); To 0: to the end
+	Candidate *policy.Bundle           // decide with this bundle in place of the one of its name, or beside the others
+	Examples  int                      // how many examples of each sort; 0: 5
+	Workers   int                      // 0: one for each processor
+	Progress  func(done, total uint64) // called now and then; may be nil
+	Each      func(Result) error       // called for every record, in order; may be nil
+}
+
+const chunkSize = 256
+
+// Run decides records again, in parallel, and reports in the order of the log.
+// An error means that the logs could not be read; a record that does not match
+// is a verdict and no error.
+func Run(ctx context.Context, authorityLog, decisionLog Log, o Options) (Summary, error) {
+	if o.To == 0 {
+		o.To, _ = decisionLog.Head()
+	}
+	if o.Examples == 0 {
+		o.Examples = 5
+	}
+	if o.Workers == 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	var whatIf func(*authority.State) *authority.State
+	if o.Candidate != nil {
+		whatIf = func(st *authority.State) *authority.State { return st.WithBundle(o.Candidate) }
+	}
+	r := &run{o: o, states: newStates(authorityLog, whatIf), flips: map[[2]aver.Outcome]*Flip{}, used: pdp.Usage{}, partial: o.From > 0}
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	work := make(chan *chunk)
+	inOrder := make(chan *chunk, 4*o.Workers)
+	var workers sync.WaitGroup
+	for range o.Workers {
+		workers.Go(func() {
+			for c := range work {
+				c.results, c.err = r.decideAll(c.entries)
+				close(c.done)
+			}
+		})
+	}
+	go func() {
+		defer close(inOrder)
+		defer close(work)
+		c := newChunk()
+		send := func() bool {
+			select {
+			case inOrder <- c:
+			case <-ctx.Done():
+				return false
+			}
+			select {
+			case work <- c:
+			case <-ctx.Done():
+				return false
+			}
+			c = newChunk()
+			return true
+		}
+		for e, err := range decisionLog.Entries(o.From, o.To) {
+			if err != nil {
+				cancel(err)
+				return
+			}
+			if c.entries = append(c.entries, e); len(c.entries) == chunkSize && !send() {
+				return
+			}
+		}
+		if len(c.entries) > 0 {
+			send()
+		}
+	}()
+	for c := range inOrder {
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if c.err != nil {
+			cancel(c.err)
+			break
+		}
+		if err := r.collect(c.results); err != nil {
+			cancel(err)
+			break
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return r.summary(), err
+	}
+	workers.Wait()
+	if o.Progress != nil {
+		o.Progress(o.To-o.From, o.To-o.From)
+	}
+	return r.summary(), nil
+}
+
+type chunk struct {
+	entries []ledger.Indexed
+	results []decided
+	err     error
+	done    chan struct{}
+}
+
+func newChunk() *chunk {
+	return &chunk{entries: make([]ledger.Indexed, 0, chunkSize), done: make(chan struct{})}
+}
+
+// decided is a result with the counters to chain.
+type decided struct {
+	Result
+	counters []aver.Counter
+}
+
+type run struct {
+	o       Options
+	states  *states
+	out     Summary
+	flips   map[[2]aver.Outcome]*Flip
+	used    pdp.Usage // :: After of the latest record
+	partial bool      // the run did not begin at the first record, so chains begin anywhere
+}
+
+func (r *run) decideAll(entries []ledger.Indexed) ([]decided, error) {
+	out := make([]decided, 0, len(entries))
+	for _, e := range entries {
+		d, err := r.decide(e)
+		if err != nil {
+			return nil, fmt.Errorf("decision log, entry %d: %w", e.Index, err)
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// decide decides one record again. Only a log that can't be read is an error.
+func (r *run) decide(e ledger.Indexed) (decided, error) {
+	record, err := aver.ParseRecord(e.Payload)
+	if err != nil {
+		return decided{}, err
+	}
+	out := decided{Result: Result{Index: e.Index, ID: record.ID, Recorded: record.Decision.Outcome}, counters: record.Decision.Counters}
+	missing := func(format string, args ...any) {
+		out.Verdict = Undetermined
+		out.Missing = append(out.Missing, fmt.Sprintf(format, args...))
+	}
+	if record.Semantics != aver.Semantics {
+		missing("semantics %s, which this build does not have", record.Semantics)
+	}
+	if record.Engine != policy.EngineVersion {
+		missing("engine %s; this build has %s", record.Engine, policy.EngineVersion)
+	}
+	disclosures, err := pdp.ParseDisclosures(e.Private)
+	if err != nil {
+		return decided{}, err
+	}
+	req, withheld, err := pdp.Disclose(record.Request, disclosures)
+	if err != nil {
+		return decided{}, err
+	}
+	for _, at := range withheld {
+		missing("the withheld value at %s", at)
+	}
+	if out.Verdict == Undetermined {
+		return out, nil
+	}
+	version, err := r.states.at(record.Authority.Size)
+	if err != nil {
+		return decided{}, err
+	}
+	used := make(pdp.Usage, len(record.Decision.Counters))
+	for _, c := range record.Decision.Counters {
+		used[pdp.LimitKey{Grant: c.Grant, Name: c.Name}] = c.Before
+	}
+	again, evidence := pdp.Decide(version.state, pdp.NewQuery(req), record.Time, used)
+	for _, path := range evidence.Lacks(record.Omitted) {
+		missing("%s, which was sent and not kept", path)
+	}
+	if out.Verdict == Undetermined {
+		return out, nil
+	}
+	out.Again, out.Verdict = again.Outcome, Match
+	if r.o.Candidate != nil {
+		if again.Outcome != record.Decision.Outcome {
+			out.Verdict = Mismatch
+			out.Difference = []string{fmt.Sprintf("outcome: recorded %s, with the candidate %s", record.Decision.Outcome, again.Outcome)}
+		}
+		return out, nil
+	}
+	if version.root != record.Authority.Root {
+		out.Difference = append(out.Difference, fmt.Sprintf("authority root at size %d: recorded %s, in the log %s",
+			record.Authority.Size, record.Authority.Root, version.root))
+	}
+	if digest := version.state.PoliciesDigest(); digest != record.Policies {
+		out.Difference = append(out.Difference, fmt.Sprintf("policies: recorded %s, in the log %s", record.Policies, digest))
+	}
+	if recorded, now := factsText(record.Facts), factsText(evidence.Facts()); recorded != now {
+		out.Difference = append(out.Difference, fmt.Sprintf("facts: recorded %s, again %s", recorded, now))
+	}
+	before, after := record.Decision.AppendCanonical(nil), again.AppendCanonical(nil)
+	if !bytes.Equal(before, after) {
+		out.Difference = append(out.Difference, differences("decision", before, after)...)
+	}
+	if len(out.Difference) > 0 {
+		out.Verdict = Mismatch
+	}
+	return out, nil
+}
+
+func factsText(facts []aver.Fact) string {
+	var b bytes.Buffer
+	for _, f := range facts {
+		if f.Event == nil {
+			fmt.Fprintf(&b, "[%s absent]", f.Ref)
+		} else {
+			fmt.Fprintf(&b, "[%s event %d]", f.Ref, *f.Event)
+		}
+	}
+	return b.String()
+}
+
+// collect takes the results in the order of the log, and checks that the
+// counters of every limit form an unbroken chain.
+func (r *run) collect(results []decided) error {
+	for _, d := range results {
+		for _, c := range d.counters {
+			key := pdp.LimitKey{Grant: c.Grant, Name: c.Name}
+			before, known := r.used[key]
+			if (known || !r.partial) && before != c.Before && r.o.Candidate == nil {
+				d.Verdict = Mismatch
+				d.Difference = append(d.Difference, fmt.Sprintf("%s of grant %s: the record begins at %d, the one before ended at %d", c.Name, c.Grant, c.Before, before))
+			}
+			r.used[key] = c.After
+		}
+		r.count(d.Result)
+		if r.o.Each != nil {
+			if err := r.o.Each(d.Result); err != nil {
+				return err
+			}
+		}
+	}
+	if r.o.Progress != nil {
+		r.o.Progress(r.out.Decisions, r.o.To-r.o.From)
+	}
+	return nil
+}
+
+func (r *run) count(d Result) {
+	r.out.Decisions++
+	var of *uint64
+	switch d.Verdict {
+	case Match:
+		r.out.Match++
+		return
+	case Mismatch:
+		of = &r.out.Mismatch
+	case Undetermined:
+		of = &r.out.Undetermined
+	}
+	if *of++; *of <= uint64(r.o.Examples) {
+		r.out.Problems = append(r.out.Problems, d)
+	}
+	if r.o.Candidate == nil || d.Verdict != Mismatch {
+		return
+	}
+	pair := [2]aver.Outcome{d.Recorded, d.Again}
+	f := r.flips[pair]
+	if f == nil {
+		f = &Flip{From: d.Recorded, To: d.Again}
+		r.flips[pair] = f
+	}
+	if f.Count++; len(f.Examples) < r.o.Examples {
+		f.Examples = append(f.Examples, d.ID)
+	}
+}
+
+func (r *run) summary() Summary {
+	out := r.out
+	for _, from := range aver.Outcomes() {
+		for _, to := range aver.Outcomes() {
+			if f := r.flips[[2]aver.Outcome{from, to}]; f != nil {
+				out.Flips = append(out.Flips, *f)
+			}
+		}
+	}
+	return out
+}
