@@ -77,6 +77,8 @@ var (
 	ErrTooLarge = errors.New("entry too large")
 	// ErrNotFound: there is no entry of that index, or no tree of that size, yet.
 	ErrNotFound = errors.New("not in the log")
+	// ErrDropped: entries were dropped since the generation that was given.
+	ErrDropped = errors.New("entries were dropped since")
 	// ErrClosed: the log was closed.
 	ErrClosed = errors.New("the log is closed")
 )
