@@ -317,7 +317,7 @@ func (x explainer) one(r requirement) Clause {
 	if has, ok := r.node.(ast.NodeTypeHas); ok && r.want && isChain(has.Arg) {
 		c.presence = c.Seen[0].Path
 	}
-	if x.turns(c.Alone) {
+	if x.turns(c.Alone) && !x.given(r) {
 		c.Change = hinter{x.env}.toward(r.node, r.want == (x.effect == EffectPermit))
 	}
 	return c
@@ -327,6 +327,16 @@ func (x explainer) one(r requirement) Clause {
 // that do not hold, of a forbid those that do.
 func (x explainer) turns(s State) bool {
 	return (x.effect == EffectPermit) != (s == Held)
+}
+
+// given tells whether a clause of a forbid only says which requests it is
+// about: another request is no change of this one. To leave a group is.
+func (x explainer) given(r requirement) bool {
+	if x.effect != EffectForbid || r.kind == "when" || r.kind == "unless" {
+		return false
+	}
+	_, in := r.node.(ast.NodeTypeIn)
+	return !in || r.kind == actionVar
 }
 
 // changeOf is what would turn one alternative: for a permit, all of its clauses

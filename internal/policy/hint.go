@@ -173,8 +173,8 @@ func (h hinter) say(subject ast.IsNode, predicate string, others ...ast.IsNode) 
 	out := textOf(subject) + " " + predicate
 	var was []string
 	for i, n := range append([]ast.IsNode{subject}, others...) {
-		if len(chainsIn(n)) == 0 {
-			continue
+		if _, plain := n.(ast.NodeTypeVariable); plain || len(chainsIn(n)) == 0 {
+			continue // who asks for what is known
 		}
 		value := "absent"
 		if v, err := evaluate(n, h.env); err == nil {

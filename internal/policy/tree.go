@@ -199,28 +199,27 @@ func evaluate(n xast.IsNode, env eval.Env) (types.Value, error) {
 		return evaluateIsIn(v, env)
 	case xast.NodeTypeRecord:
 		return evaluateRecord(v, env)
-	case xast.NodeTypeExtensionCall:
-		if err := checkArity(v, env); err != nil {
-			return nil, err
-		}
 	}
+	// A sub-expression that fails is replaced by its error, so that cedar-go
+	// decides what comes first: that error, or something wrong with another
+	// operand, or with their number.
 	kids := children(n)
-	values := make([]xast.IsNode, len(kids))
+	values := make([]types.Value, len(kids))
+	nodes := make([]xast.IsNode, len(kids))
 	for i, kid := range kids {
 		value, err := evaluate(kid, env)
 		if err != nil {
+			nodes[i] = eval.PartialError(err)
+			continue
+		}
+		values[i], nodes[i] = value, xast.NodeValue{Value: value}
+	}
+	if _, ok := n.(xast.NodeTypeIn); ok {
+		if err := checkMembers(values[0], values[1]); err != nil {
 			return nil, err
 		}
-		values[i] = xast.NodeValue{Value: value}
 	}
-	if in, ok := n.(xast.NodeTypeIn); ok {
-		left, right := values[0].(xast.NodeValue).Value, values[1].(xast.NodeValue).Value
-		if err := checkMembers(left, right); err != nil {
-			return nil, err
-		}
-		n = in
-	}
-	return eval.Eval(withChildren(n, values), env)
+	return eval.Eval(withChildren(n, nodes), env)
 }
 
 func evaluateBool(n xast.IsNode, env eval.Env) (bool, error) {
@@ -282,20 +281,6 @@ func evaluateRecord(v xast.NodeTypeRecord, env eval.Env) (types.Value, error) {
 		return nil, first
 	}
 	return types.NewRecord(m), nil
-}
-
-// checkArity is for calls with a wrong number of arguments, which fail before
-// any argument is evaluated.
-func checkArity(v xast.NodeTypeExtensionCall, env eval.Env) error {
-	args := make([]xast.IsNode, len(v.Args))
-	for i := range args {
-		args[i] = xast.NodeValue{Value: types.True}
-	}
-	_, err := eval.Eval(xast.NodeTypeExtensionCall{Name: v.Name, Args: args}, env)
-	if err != nil && strings.HasPrefix(err.Error(), "wrong number of arguments") {
-		return err
-	}
-	return nil
 }
 
 // checkMembers finds what cedar-go would find wrong with a set on the right of
