@@ -135,8 +135,9 @@ func ParseEvent(payload []byte) (*Event, error) {
 	return &e, nil
 }
 
-// eventLimits are wide enough for a bundle of policies.
-var eventLimits = Limits{Bytes: 64 << 20, Members: 1_000_000}
+// eventLimits are wide enough for a bundle of policies, and for a request within
+// a record.
+var eventLimits = Limits{Bytes: 64 << 20, Depth: 64, Members: 1_000_000}
 
 // CanonicalJSON returns the canonical form (RFC 8785) of what v marshals to.
 // The error says where a member or a number has no canonical form. Invalid

@@ -1,0 +1,282 @@
+package aver
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+// A drawer fills records at random, every optional member now set, now not.
+type drawer struct{ *rapid.T }
+
+func (d drawer) text() string { return drawString().Draw(d.T, "text") }
+
+func (d drawer) flip() bool { return rapid.Bool().Draw(d.T, "set") }
+
+// optional is empty half of the time.
+func (d drawer) optional() string {
+	if d.flip() {
+		return ""
+	}
+	return d.text()
+}
+
+func (d drawer) texts() []string { return list(d, d.text) }
+
+func (d drawer) number() int64 {
+	return rapid.Int64Range(-MaxInteger, MaxInteger).Draw(d.T, "number")
+}
+
+func (d drawer) index() *uint64 {
+	if d.flip() {
+		return nil
+	}
+	n := rapid.Uint64Range(0, MaxInteger).Draw(d.T, "index")
+	return &n
+}
+
+func (d drawer) time() Time {
+	return Time(rapid.Int64Range(int64(at("0000-01-01T00:00:00Z")), int64(at("9999-12-31T23:59:59.999Z"))).Draw(d.T, "time"))
+}
+
+func (d drawer) ref() Ref { return Ref{ID: d.text(), Type: d.text()} }
+
+func list[T any](d drawer, one func() T) []T {
+	var out []T
+	for range rapid.IntRange(0, 2).Draw(d.T, "length") {
+		out = append(out, one())
+	}
+	return out
+}
+
+func (d drawer) ruling() Ruling {
+	return Ruling{
+		Outcome: rapid.SampledFrom(Outcomes()).Draw(d.T, "outcome"),
+		Reasons: list(d, func() Reason {
+			return Reason{Code: ReasonCode(d.text()), Policy: d.optional(), Grant: d.optional(), Detail: d.optional()}
+		}),
+		Frames: list(d, func() Frame {
+			return Frame{
+				As: FrameKind(d.text()), Entity: d.ref(), Grant: d.optional(), Allowed: d.flip(), Policies: d.texts(),
+				Errors: list(d, func() PolicyError { return PolicyError{Policy: d.text(), Message: d.text()} }),
+			}
+		}),
+		Requirements: list(d, func() Requirement {
+			return Requirement{
+				Gate: Gate(d.text()), Policy: d.text(), ACRValues: d.texts(), AMRValues: d.texts(), MaxAge: d.number(),
+				Present: d.optional(), Approvers: d.texts(), Approvals: rapid.IntRange(-1, 3).Draw(d.T, "approvals"), Within: d.number(),
+			}
+		}),
+		Obligations: list(d, func() Obligation {
+			o := Obligation{ID: d.text(), Type: d.text()}
+			if p := drawObject(1).Draw(d.T, "properties"); len(p) > 0 {
+				o.Properties = p
+			}
+			return o
+		}),
+	}
+}
+
+func (d drawer) record() *Record {
+	return &Record{
+		ID: d.text(), Kind: "decision", Time: d.time(), Semantics: d.text(), Engine: d.text(),
+		Authority: TreeHead{Root: d.text(), Size: rapid.Uint64Range(0, MaxInteger).Draw(d.T, "size")},
+		Policies:  d.text(), PEP: PEP{Credential: d.text(), RequestID: d.optional()},
+		Request: AppendCanonical(nil, drawObject(2).Draw(d.T, "request")), Full: d.text(), Omitted: d.texts(),
+		Facts: list(d, func() Fact { return Fact{Ref: d.ref(), Event: d.index()} }),
+		Decision: Decision{
+			Ruling:   d.ruling(),
+			Actor:    Actor{Ref: d.ref(), Kind: Kind(d.text()), Event: d.index()},
+			Parts:    list(d, func() PartDecision { return PartDecision{ID: d.text(), Ruling: d.ruling()} }),
+			Counters: list(d, func() Counter { return Counter{d.text(), d.text(), d.number(), d.number(), d.number()} }),
+		},
+		Salt: d.text(),
+	}
+}
+
+// The members are written by hand in what has to be the canonical order, and
+// encoding/json must agree on which are written.
+func TestRecordIsWrittenInCanonicalForm(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := drawer{t}.record()
+		got := r.AppendCanonical(nil)
+		v, err := ParseJSON(got, eventLimits)
+		if err != nil {
+			t.Fatalf("%s: %v", got, err)
+		}
+		if want := AppendCanonical(nil, v); !bytes.Equal(got, want) {
+			t.Fatalf("not canonical:\n got %s\nwant %s", got, want)
+		}
+		fromTags, err := CanonicalJSON(r)
+		if err != nil || !bytes.Equal(got, fromTags) {
+			t.Fatalf("the struct tags say otherwise: %v\n got %s\nwant %s", err, got, fromTags)
+		}
+		back, err := ParseRecord(got)
+		if err != nil {
+			t.Fatalf("%s: %v", got, err)
+		}
+		if d := cmp.Diff(r, back); d != "" {
+			t.Fatalf("reads back otherwise (-want +got):\n%s", d)
+		}
+	})
+}
+
+func TestLeafIsWrittenInCanonicalForm(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := drawer{t}
+		l := NewLeaf(d.text(), d.text(), d.time(), []byte(d.text()))
+		l.Class, l.Type = d.optional(), d.optional()
+		if d.flip() {
+			o := rapid.SampledFrom(Outcomes()).Draw(t, "outcome")
+			l.Outcome = &o
+		}
+		got := l.AppendCanonical(nil)
+		v, err := ParseJSON(got, Limits{})
+		if err != nil || !bytes.Equal(got, AppendCanonical(nil, v)) {
+			t.Fatalf("%s is not canonical: %v", got, err)
+		}
+		back, err := ParseLeaf(got)
+		if err != nil || !reflect.DeepEqual(back, l) {
+			t.Fatalf("%s reads back as %+v, %v", got, back, err)
+		}
+	})
+}
+
+// What a record does not keep: the sentences of its reasons, and the difference
+// between an empty list or object and none.
+func TestWhatARecordDoesNotKeep(t *testing.T) {
+	r := sampleRecords()[0]
+	want := string(r.AppendCanonical(nil))
+	r.Decision.Reasons[0].Text = "An agent may approve what its clerk may."
+	r.Decision.Frames[2].Policies = []string{}
+	r.Decision.Frames[2].Errors = []PolicyError{}
+	r.Decision.Parts = []PartDecision{}
+	r.Decision.Requirements = []Requirement{}
+	r.Decision.Obligations = []Obligation{}
+	if got := string(r.AppendCanonical(nil)); got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+	o := Obligation{ID: "a", Type: "b", Properties: Properties{}}
+	if got, want := string(o.appendCanonical(nil)), `{"id":"a","type":"b"}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestZeroRecordIsADenial(t *testing.T) {
+	r := Record{Kind: "decision", Request: json.RawMessage("{}")}
+	back, err := ParseRecord(r.AppendCanonical(nil))
+	if err != nil || back.Decision.Outcome != Denied {
+		t.Errorf("%+v, %v", back, err)
+	}
+}
+
+func TestParseRecordRefuses(t *testing.T) {
+	good := string(sampleRecords()[0].AppendCanonical(nil))
+	for _, c := range []struct{ name, old, new, want string }{
+		{"space", `{"authority"`, `{ "authority"`, "canonical"},
+		{"line feed at the end", `49.123Z"}`, "49.123Z\"}\n", "canonical"},
+		{"member order", `"semantics":"aver/1","time":"2026-11-24T07:33:49.123Z"`, `"time":"2026-11-24T07:33:49.123Z","semantics":"aver/1"`, "canonical"},
+		{"unknown member", `"engine":`, `"enemy":1,"engine":`, "canonical"},
+		{"unknown member deep", `"as":"actor"`, `"as":"actor","at":1`, "canonical"},
+		{"member in another case", `"salt":`, `"SALT":`, "canonical"},
+		{"member twice", `"kind":"decision"`, `"kind":"decision","kind":"decision"`, "canonical"},
+		{"member missing", `"semantics":"aver/1",`, ``, "canonical"},
+		{"escaped letter", `"engine":"cedar`, `"engine":"\u0063edar`, "canonical"},
+		{"escaped slash", `cedar-go/v1`, `cedar-go\/v1`, "canonical"},
+		{"invalid UTF-8", `cedar-go/v1`, "cedar-go\xff", "canonical"},
+		{"empty list", `,"outcome"`, `,"obligations":[],"outcome"`, "canonical"},
+		{"null", `"engine":"cedar-go/v1.9.0"`, `"engine":null`, "canonical"},
+		{"time to the second", `49.123Z`, `49Z`, "canonical"},
+		{"time of another zone", `T07:33:49.123Z`, `T08:33:49.123+01:00`, "canonical"},
+		{"number with a fraction", `"size":214`, `"size":214.0`, "record: json: "},
+		{"negative size", `"size":214`, `"size":-1`, "record: json: "},
+		{"unknown outcome", `"outcome":"permitted"`, `"outcome":"granted"`, `"granted" is not an outcome`},
+		{"reason text", `"code":"permitted",`, `"code":"permitted","text":"x",`, "canonical"},
+		{"not a time", `2026-11-24T07:33:49.123Z`, `yesterday`, "is not a time"},
+		{"another kind", `"kind":"decision"`, `"kind":"activity"`, `kind "activity" is not known to this version`},
+		{"space in the request", `"request":{"action"`, `"request":{ "action"`, "canonical"},
+		{"member order in the request", `"name":"payment.approve","properties":{"tool":"erp"}`, `"properties":{"tool":"erp"},"name":"payment.approve"`, "canonical"},
+		{"member of the request twice", `"amount":125000`, `"amount":1,"amount":125000`, "request: line 1"},
+		{"number in the request", `"amount":125000`, `"amount":125000.0`, "canonical"},
+		{"fraction in the request", `"amount":125000`, `"amount":1250.5`, "not a whole number"},
+		{"no request", `"request":{`, `"Request":{`, "canonical"},
+		{"cut short", `49.123Z"}`, `49.123Z"`, "record: unexpected end"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if strings.Count(good, c.old) != 1 {
+				t.Fatalf("%q stands %d times in the sample", c.old, strings.Count(good, c.old))
+			}
+			bad := strings.Replace(good, c.old, c.new, 1)
+			if r, err := ParseRecord([]byte(bad)); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, %v; want an error with %q", r, err, c.want)
+			}
+		})
+	}
+	if _, err := ParseRecord([]byte(good)); err != nil {
+		t.Errorf("the sample itself is refused: %v", err)
+	}
+	for _, text := range []string{``, `null`, `{}`, `[]`, `1`, `{"kind":"decision"}`} {
+		if _, err := ParseRecord([]byte(text)); err == nil {
+			t.Errorf("%q is read", text)
+		}
+	}
+}
+
+func TestParseLeafRefuses(t *testing.T) {
+	leaf := sampleLeaves()["decision"]
+	good := string(leaf.AppendCanonical(nil))
+	for _, c := range []struct{ name, text string }{
+		{"nothing", ``}, {"null", `null`}, {"no members", `{}`}, {"another shape", `[]`},
+		{"space", " " + good}, {"line feed at the end", good + "\n"}, {"cut short", good[:len(good)-1]},
+		{"unknown member", strings.Replace(good, `"time"`, `"then":1,"time"`, 1)},
+		{"member twice", strings.Replace(good, `"kind":"decision"`, `"kind":"decision","kind":"decision"`, 1)},
+		{"member in another case", strings.Replace(good, `"kind"`, `"Kind"`, 1)},
+		{"empty class", strings.Replace(good, `{"id"`, `{"class":"","id"`, 1)},
+		{"null outcome", strings.Replace(good, `"permitted"`, `null`, 1)},
+		{"unknown outcome", strings.Replace(good, `"permitted"`, `"Permitted"`, 1)},
+		{"time to the second", strings.Replace(good, `49.123Z`, `49Z`, 1)},
+	} {
+		if c.text == good {
+			t.Fatalf("%s: nothing was changed", c.name)
+		}
+		if l, err := ParseLeaf([]byte(c.text)); err == nil || !strings.HasPrefix(err.Error(), "leaf: ") {
+			t.Errorf("%s: got %+v, %v", c.name, l, err)
+		}
+	}
+	if got, err := ParseLeaf([]byte(good)); err != nil || !reflect.DeepEqual(got, leaf) {
+		t.Errorf("the sample itself reads as %+v, %v", got, err)
+	}
+}
+
+// A single flipped bit anywhere in a payload breaks the leaf's commitment.
+func TestLeafMatchesOnlyItsPayload(t *testing.T) {
+	payload := sampleRecords()[0].AppendCanonical(nil)
+	l := NewLeaf("decision", "id", 1, payload)
+	if !l.Matches(payload) {
+		t.Fatal("it does not match its payload")
+	}
+	for i := range payload {
+		payload[i] ^= 1
+		if l.Matches(payload) {
+			t.Fatalf("it matches with byte %d changed", i)
+		}
+		payload[i] ^= 1
+	}
+	if l.Payload = strings.ToUpper(l.Payload); l.Matches(payload) {
+		t.Error("it matches in capitals, which is not how the payload is written")
+	}
+}
+
+func TestSortRefs(t *testing.T) {
+	refs := []Ref{{"b", "user"}, {"\ufb33", "t"}, {"a", "user"}, {"z", "group"}, {"\U0001F600", "t"}, {"", "user"}}
+	want := []Ref{{"z", "group"}, {"\U0001F600", "t"}, {"\ufb33", "t"}, {"", "user"}, {"a", "user"}, {"b", "user"}}
+	SortRefs(refs)
+	if d := cmp.Diff(want, refs); d != "" {
+		t.Error(d)
+	}
+}
