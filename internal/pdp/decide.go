@@ -205,7 +205,7 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 // why it is allowed, or why it is not.
 func (d *decider) authorize(p principal, part queryPart, entities *world) (aver.Frame, []aver.Reason) {
 	result := d.st.Policies().Authorize(entities, d.request(p.uid, p.chain, part))
-	d.evidence.rules(result.Candidates)
+	d.evidence.evaluated(result)
 	frame := aver.Frame{
 		As: p.as, Entity: ref(p.uid), Policies: ruleIDs(result.Reasons), Errors: policyErrors(result.Errors),
 		Allowed: bool(result.Decision) && len(result.Errors) == 0,
@@ -223,7 +223,9 @@ func (d *decider) authorize(p principal, part queryPart, entities *world) (aver.
 		code = aver.ReasonPermitted
 	}
 	for _, rule := range result.Reasons {
-		reasons = append(reasons, because(code, rule, "", who))
+		if frame.Allowed || code == aver.ReasonForbidden {
+			reasons = append(reasons, because(code, rule, "", who))
+		}
 	}
 	if !bool(result.Decision) && len(result.Reasons) == 0 {
 		reasons = append(reasons, because(aver.ReasonNotPermitted, nil, "", who))
@@ -234,7 +236,7 @@ func (d *decider) authorize(p principal, part queryPart, entities *world) (aver.
 // authorizeGrant evaluates one grant, which is itself a Cedar permit.
 func (d *decider) authorizeGrant(g *authority.Grant, chain []*authority.Grant, part queryPart, entities *world) (aver.Frame, []aver.Reason) {
 	result := g.Permit.Authorize(entities, d.request(uid(g.To), chain, part))
-	d.evidence.rules(result.Candidates)
+	d.evidence.evaluated(result)
 	frame := aver.Frame{
 		As: aver.FrameGrant, Entity: g.To, Grant: g.ID, Errors: policyErrors(result.Errors),
 		Allowed: bool(result.Decision) && len(result.Errors) == 0,
@@ -255,7 +257,7 @@ func (d *decider) gates(r *aver.Ruling, part queryPart, entities *world) bool {
 	var matched []*policy.Rule
 	for _, p := range d.principals() {
 		result := d.st.Policies().Gates(entities, d.request(p.uid, p.chain, part))
-		d.evidence.rules(result.Candidates)
+		d.evidence.evaluated(result)
 		for _, e := range result.Errors {
 			r.Reasons = append(r.Reasons, because(aver.ReasonPolicyError, e.Rule, "", e.Message))
 		}

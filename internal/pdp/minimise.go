@@ -79,9 +79,9 @@ func minimise(st *authority.State, q *Query, e *Evidence) (kept map[string]any, 
 	return kept, omitted
 }
 
-// reads is what the candidates can have read of the request.
+// reads is what the policies that were evaluated can have read of the request.
 func (e *Evidence) reads() policy.ReadSet {
-	reads := policy.Result{Candidates: slices.Collect(maps.Keys(e.candidates))}.Reads()
+	reads := policy.ReadSet{}.Union(e.sets...)
 	if e.twoParts {
 		return reads.Same("principal", "resource")
 	}

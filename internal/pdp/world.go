@@ -15,20 +15,13 @@ import (
 // Evidence is what a decision rested on.
 type Evidence struct {
 	facts      map[types.EntityUID]*uint64 // :: index of the event that last set it, nil: nothing registered
-	candidates map[*policy.Rule]struct{}   // the rules whose scope could match
+	sets       []policy.ReadSet            // of the policies that were evaluated
 	grants     []*authority.Grant
 	twoParts   bool // the resource is also a principal, so what is read of one is read of the other
 	everything bool // the request could not be read, so all of it is evidence
 }
 
-func (e *Evidence) rules(rules []*policy.Rule) {
-	if e.candidates == nil {
-		e.candidates = make(map[*policy.Rule]struct{}, len(rules))
-	}
-	for _, r := range rules {
-		e.candidates[r] = struct{}{}
-	}
-}
+func (e *Evidence) evaluated(result policy.Result) { e.sets = append(e.sets, result.Reads()) }
 
 func (e *Evidence) grant(g *authority.Grant) { e.grants = append(e.grants, g) }
 
@@ -128,7 +121,7 @@ func (d *decider) request(principal types.EntityUID, chain []*authority.Grant, p
 		"hops":       types.Long(len(chain)),
 		"actor":      d.identityRecord(principal),
 		"acting_for": types.Boolean(len(chain) > 0 || isActor && d.q.actingFor),
-		"delegated":  types.Boolean(len(chain) > 0),
+		"delegated":  types.Boolean(len(chain) > 0 || isActor && len(d.q.chain) > 0),
 	}
 	if len(chain) > 0 && chain[len(chain)-1].Purpose != "" {
 		vouched["purpose"] = types.String(chain[len(chain)-1].Purpose)

@@ -1,0 +1,174 @@
+package pdp_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+func (w *world) record(text string) (*aver.Record, []string) {
+	w.t.Helper()
+	q := pdp.NewQuery(request(w.t, text))
+	d, evidence := pdp.Decide(w.st, q, start+10_000, nil)
+	r, disclosures, err := pdp.NewRecord(w.st, q, d, evidence, pdp.Circumstances{ID: "id", Time: start + 10_000, Random: rand.Reader})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r, disclosures
+}
+
+// D2: a record keeps what policies can read and bundles retain, and names what
+// it left out.
+func TestRecordIsMinimal(t *testing.T) {
+	w := newWorld(t, "")
+	b, err := policy.Load(map[string][]byte{
+		"bundle.yaml": []byte("name: test\nretain: [context.ticket]\n"),
+		"main.cedar":  []byte(`permit (principal, action == Action::"pay", resource is payment) when { resource.amount < 100 && context.device.trusted };`),
+	}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.publish(b)
+	r, _ := w.record(`{"subject":{"type":"user","id":"a","properties":{"name":"Ann"}},"action":{"name":"pay","properties":{"via":"web"}},
+		"resource":{"type":"payment","id":"p","properties":{"amount":5,"iban":"DE"}},
+		"context":{"device":{"trusted":true,"serial":"x"},"ticket":"T-1","ip":"10.0.0.1","supported_obligations":["o"]}}`)
+	const want = `{"action":{"name":"pay"},"context":{"device":{"trusted":true},"supported_obligations":["o"],"ticket":"T-1"},` +
+		`"resource":{"id":"p","properties":{"amount":5},"type":"payment"},"subject":{"id":"a","type":"user"}}`
+	if string(r.Request) != want {
+		t.Errorf("kept\n%s, want\n%s", r.Request, want)
+	}
+	if want := []string{"action.via", "context.device.serial", "context.ip", "principal.name", "resource.iban"}; !slices.Equal(r.Omitted, want) {
+		t.Errorf("omitted %q, want %q", r.Omitted, want)
+	}
+	if len(r.Facts) != 2 || r.Facts[0].Event != nil {
+		t.Errorf("facts %+v: absent ones are to be cited too", r.Facts)
+	}
+}
+
+// D3: sensitive values stand in the record only as salted digests, and the
+// disclosures bring them back.
+func TestSensitiveValuesAreWithheld(t *testing.T) {
+	w := newWorld(t, "")
+	b, err := policy.Load(map[string][]byte{
+		"bundle.yaml": []byte("name: test\nsensitive: [resource.iban, context.customer.name]\n"),
+		"main.cedar": []byte(`permit (principal, action == Action::"pay", resource is payment)
+			when { resource.iban like "DE*" && context.customer.name != "Mallory" };`),
+	}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.publish(b)
+	const text = `{"subject":{"type":"user","id":"a"},"action":{"name":"pay"},"resource":{"type":"payment","id":"p","properties":{"iban":"DE12"}},
+		"context":{"customer":{"name":"Maria"},"parts":["x",{"id":"y","properties":{"iban":"FR34"}}]}}`
+	r, disclosures := w.record(text)
+	if len(disclosures) != 3 || bytes.Contains(r.Request, []byte("DE12")) || bytes.Contains(r.Request, []byte("FR34")) || bytes.Contains(r.Request, []byte("Maria")) {
+		t.Fatalf("%d disclosures, request %s", len(disclosures), r.Request)
+	}
+	req, missing, err := pdp.Disclose(r.Request, disclosures)
+	if err != nil || len(missing) != 0 {
+		t.Fatal(missing, err)
+	}
+	again, _ := pdp.Decide(w.st, pdp.NewQuery(req), r.Time, nil)
+	if got, want := again.AppendCanonical(nil), r.Decision.AppendCanonical(nil); !bytes.Equal(got, want) {
+		t.Errorf("decided again:\n%s, want\n%s", got, want)
+	}
+	if _, missing, err = pdp.Disclose(r.Request, disclosures[1:]); err != nil || len(missing) != 1 {
+		t.Errorf("with one erased: missing %q, %v", missing, err)
+	}
+}
+
+// A disclosure that is damaged is an error and no missing value.
+func TestDamagedDisclosureIsAnError(t *testing.T) {
+	for _, d := range []string{"bm90anNvbg", "!", "W10"} {
+		if _, _, err := pdp.Disclose([]byte(`{"context":{"_sd":["x"],"a":1}}`), []string{d}); err == nil {
+			t.Errorf("%q was taken", d)
+		}
+	}
+}
+
+// D2, G3: deciding the minimised request gives the same bytes as deciding the
+// whole, whatever the policies read.
+func TestMinimisedRequestDecidesTheSame(t *testing.T) {
+	conditions := []string{
+		`resource.a == 1`, `principal has b && principal.b`, `context has c && context.c.d == "x"`,
+		`principal == resource`, `resource has owner && resource.owner has b`, `context.aver.action has z`,
+		`context.aver has part && context.aver.part.id == "p1"`, `(if context has c then principal else resource) has a`,
+		`context has c`, `resource has tags`, `context.aver.origin has b && context.aver.origin.b`, `context has r && context.r == {"d": 1}`,
+		`principal in resource`, `context.aver.hops > 0`, `resource.a > 2`,
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		var text strings.Builder
+		for i := range rapid.IntRange(1, 6).Draw(rt, "policies") {
+			effect := rapid.SampledFrom([]string{"permit", "permit", "forbid", "@gate(\"restrict\") @obligation(\"o\")\nforbid"}).Draw(rt, "effect")
+			fmt.Fprintf(&text, "@id(%q) %s (principal, action, resource) when { %s && %s };\n", fmt.Sprint("p", i), effect,
+				rapid.SampledFrom(conditions).Draw(rt, "c1"), rapid.SampledFrom(conditions).Draw(rt, "c2"))
+		}
+		w := newWorld(t, text.String())
+		w.agent("bot", nil)
+		w.grant(aver.Grant{ID: "g", From: alice, To: bot, Condition: rapid.SampledFrom(conditions).Draw(rt, "condition")})
+		if rapid.Bool().Draw(rt, "registered") {
+			w.do(aver.EventEntityPut, aver.Entity{Ref: alice, Properties: aver.Properties{"b": true}})
+		}
+		values := map[string]*rapid.Generator[string]{
+			"a": rapid.SampledFrom([]string{"1", "2", "3", `"x"`}), "b": rapid.SampledFrom([]string{"true", "false"}),
+			"owner": rapid.SampledFrom([]string{`{"__entity":{"type":"user","id":"alice"}}`, `{"__entity":{"type":"ai_agent","id":"bot"}}`}),
+			"tags":  rapid.SampledFrom([]string{`["a","b"]`}), "c": rapid.SampledFrom([]string{`{"d":"x","e":1}`, `"c"`}),
+			"r": rapid.SampledFrom([]string{`{"d":1}`, `{"d":1,"f":2}`}), "z": rapid.SampledFrom([]string{"1", "null"}), "junk": rapid.SampledFrom([]string{`{"deep":{"er":1}}`}),
+		}
+		object := func(label string) string {
+			var members []string
+			for _, name := range []string{"a", "b", "owner", "tags", "c", "r", "z", "junk"} {
+				if rapid.Bool().Draw(rt, label+name) {
+					members = append(members, fmt.Sprintf("%q:%s", name, values[name].Draw(rt, name)))
+				}
+			}
+			return "{" + strings.Join(members, ",") + "}"
+		}
+		parties := []string{"ai_agent::bot", "user::alice", "doc::d"}
+		party := func(label string) string {
+			typ, id, _ := strings.Cut(rapid.SampledFrom(parties).Draw(rt, label), "::")
+			return fmt.Sprintf(`{"type":%q,"id":%q,"properties":%s}`, typ, id, object(label))
+		}
+		context := strings.TrimSuffix(object("context"), "}")
+		add := func(member string) {
+			if context != "{" {
+				context += ","
+			}
+			context += member
+		}
+		if rapid.Bool().Draw(rt, "delegated") {
+			add(`"delegation":["g"]`)
+		}
+		if rapid.Bool().Draw(rt, "parts") {
+			add(`"parts":["p1",{"id":"p2","properties":` + object("part") + `}]`)
+		}
+		if rapid.Bool().Draw(rt, "supports") {
+			add(`"supported_obligations":["o"]`)
+		}
+		full := request(t, fmt.Sprintf(`{"subject":%s,"action":{"name":"pay","properties":%s},"resource":%s,"context":%s}`,
+			party("subject"), object("action"), party("resource"), context+"}"))
+		q := pdp.NewQuery(full)
+		d, evidence := pdp.Decide(w.st, q, start+10_000, nil)
+		r, _, err := pdp.NewRecord(w.st, q, d, evidence, pdp.Circumstances{Random: rand.Reader})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		kept := request(t, string(r.Request))
+		again, evidenceAgain := pdp.Decide(w.st, pdp.NewQuery(kept), start+10_000, nil)
+		if got, want := again.AppendCanonical(nil), d.AppendCanonical(nil); !bytes.Equal(got, want) {
+			rt.Fatalf("policies:\n%s\nrequest %s\nkept %s\ndecided\n%s\nagain\n%s", text.String(), aver.AppendCanonical(nil, full.JSON()), r.Request, want, got)
+		}
+		if lacks := evidenceAgain.Lacks(r.Omitted); len(lacks) != 0 {
+			rt.Fatalf("the record omits %q, which its own policies read", lacks)
+		}
+	})
+}
