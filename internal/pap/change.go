@@ -62,14 +62,11 @@ func (p *Point) change(ctx context.Context, by aver.By, reason string, typ aver.
 	if err != nil {
 		return nil, fmt.Errorf("append to the authority log: %w", err)
 	}
-	if receipt.Index != at.Size() {
-		return nil, fmt.Errorf("the authority log put the event at %d where %d was expected: something else writes to it", receipt.Index, at.Size())
+	size, root := p.log.Head()
+	if receipt.Index != at.Size() || size != next.Size() {
+		return nil, fmt.Errorf("the authority log has event %d at %d, and %d in all: something else writes to it", at.Size(), receipt.Index, size)
 	}
-	root, err := p.log.TreeHash(next.Size())
-	if err != nil {
-		return nil, fmt.Errorf("root of the authority log after event %d: %w", receipt.Index, err)
-	}
-	p.current.Store(&Current{State: next, Head: head(next.Size(), root)})
+	p.current.Store(&Current{State: next, Head: head(size, root)})
 	p.snapshotIfDue()
 	return &Change{Event: event, Index: receipt.Index, Receipt: receipt}, nil
 }
