@@ -67,6 +67,10 @@ func TestParseJSONRefuses(t *testing.T) {
 		{"case variant, sigmas", `{"ς":1,"Σ":2}`, 8, 1, 9, "", `the members "ς" and "Σ" differ only in case`},
 		{"case variant beyond the BMP", `{"𐐀":1,"𐐨":2}`, 10, 1, 11, "", `the members "𐐀" and "𐐨" differ only in case`},
 
+		{"duplicate among many", `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"b":1}`, 61, 1, 62, "", `the member "b" stands twice in one object`},
+		{"ninth is a duplicate", `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"a":1}`, 49, 1, 50, "", `the member "a" stands twice in one object`},
+		{"case variant among many", `{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"J":1}`, 61, 1, 62, "", `the members "j" and "J" differ only in case`},
+
 		// Strings.
 		{"unterminated string", `{"a":"b`, 5, 1, 6, "/a", "the string that begins here is not closed"},
 		{"unterminated string after an escape", `"\n`, 0, 1, 1, "", "the string that begins here is not closed"},

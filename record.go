@@ -309,7 +309,7 @@ func (c Counter) appendCanonical(dst []byte) []byte {
 }
 
 // object writes the members of one JSON object in the order they are given,
-// which must be the canonical one.
+// which must be the canonical one. It has at least one.
 type object struct {
 	dst  []byte
 	open bool
@@ -349,12 +349,7 @@ func (o *object) strings(name string, values []string) {
 	appendList(o, name, values, func(s string, dst []byte) []byte { return AppendString(dst, s) })
 }
 
-func (o *object) close() []byte {
-	if !o.open {
-		o.dst = append(o.dst, '{')
-	}
-	return append(o.dst, '}')
-}
+func (o *object) close() []byte { return append(o.dst, '}') }
 
 // appendList writes a list as a member, and nothing for an empty one.
 func appendList[T any](o *object, name string, list []T, appendOne func(T, []byte) []byte) {

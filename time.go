@@ -2,6 +2,7 @@ package aver
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -18,12 +19,21 @@ func TimeOf(t time.Time) Time { return Time(t.UnixMilli()) }
 
 // ParseTime reads an RFC 3339 time.
 func ParseTime(s string) (Time, error) {
-	var t time.Time
-	err := t.UnmarshalText([]byte(s)) // stricter than time.Parse, which takes more than RFC 3339
-	if year := t.UTC().Year(); err != nil || year < 0 || year > 9999 {
-		return 0, fmt.Errorf("%q is not a time as RFC 3339 writes it, such as 2026-11-24T07:33:49Z", s)
+	t, err := time.Parse(time.RFC3339, s)
+	if year := t.UTC().Year(); err != nil || !isRFC3339(s) || year < 0 || year > 9999 {
+		return 0, fmt.Errorf("%q is not a time as RFC 3339 writes it, such as 2026-11-24T07:33:49Z", brief(s))
 	}
 	return TimeOf(t), nil
+}
+
+// isRFC3339 refuses what time.Parse takes beyond RFC 3339: hours of one digit,
+// fractions after a comma, and zones that are no time of day
+// (https://go.dev/issue/54580).
+func isRFC3339(s string) bool {
+	date, clock, _ := strings.Cut(s, "T")
+	zone := clock[max(0, len(clock)-len("+00:00")):]
+	return len(date) == len("2026-11-24") && strings.IndexByte(clock, ':') == 2 && !strings.Contains(clock, ",") &&
+		(strings.HasSuffix(zone, "Z") || zone[1:] <= "23:59" && zone[4:] <= "59")
 }
 
 // Std returns t as a time.Time in UTC.

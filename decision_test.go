@@ -1,0 +1,123 @@
+package aver
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+func TestOutcomes(t *testing.T) {
+	want := []struct {
+		outcome Outcome
+		name    string
+		allowed bool
+	}{
+		{Denied, "denied", false},
+		{Challenged, "challenged", false},
+		{Escalated, "escalated", false},
+		{PartiallyAuthorized, "partially_authorized", true},
+		{Restricted, "restricted", true},
+		{Permitted, "permitted", true},
+	}
+	if len(Outcomes()) != len(want) {
+		t.Fatalf("%d outcomes, want %d", len(Outcomes()), len(want))
+	}
+	for i, w := range want {
+		if o := Outcomes()[i]; o != w.outcome || int(o) != i || o.String() != w.name || o.Allowed() != w.allowed {
+			t.Errorf("outcome %d is %v, allowed %v", i, o, o.Allowed())
+		}
+		var back Outcome
+		text, err := w.outcome.MarshalText()
+		if err != nil || string(text) != w.name {
+			t.Errorf("%v: %s, %v", w.outcome, text, err)
+		}
+		if err := back.UnmarshalText(text); err != nil || back != w.outcome {
+			t.Errorf("%s: %v, %v", text, back, err)
+		}
+	}
+}
+
+func TestWhatIsNoOutcomeIsNotAllowed(t *testing.T) {
+	for _, o := range []Outcome{-1, 6, 1 << 20} {
+		if o.Allowed() {
+			t.Errorf("%v allows", o)
+		}
+		if text, err := o.MarshalText(); err == nil {
+			t.Errorf("%v is written %s", o, text)
+		}
+	}
+	if got := Outcome(6).String(); got != "outcome(6)" {
+		t.Errorf("String() = %q", got)
+	}
+	for _, name := range []string{"", "Permitted", "permit", "outcome(6)"} {
+		o := Challenged
+		if err := o.UnmarshalText([]byte(name)); err == nil || o != Challenged {
+			t.Errorf("%q is read as %v, %v", name, o, err)
+		}
+	}
+}
+
+func TestTheZeroDecisionDenies(t *testing.T) {
+	var d Decision
+	var a Answer
+	var p PartDecision
+	if d.Outcome.Allowed() || a.Outcome.Allowed() || p.Outcome.Allowed() || d.Outcome != Denied {
+		t.Error("a zero value allows")
+	}
+	text, err := a.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Decision *bool }
+	if err := json.Unmarshal(text, &got); err != nil || got.Decision == nil || *got.Decision {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+func TestAnswerJSON(t *testing.T) {
+	a := Answer{
+		Decision:     sampleRecords()[2].Decision,
+		EvaluationID: "0193a1b2-c3d4-7e5f-8a6b-000000000003",
+		Time:         at("2026-11-24T07:34:10Z"),
+		Receipt:      Receipt{Origin: "example.com/decisions", Index: 7, LeafHash: hashOf("leaf")},
+	}
+	a.Reasons[0].Text = "2 of 3 parts are allowed."
+	got, err := CanonicalJSON(json.RawMessage(must(a.JSON())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"context":{"evaluated_at":"2026-11-24T07:34:10.000Z","evaluation_id":"0193a1b2-c3d4-7e5f-8a6b-000000000003",` +
+		`"obligations":[{"id":"crm/mask-email","type":"mask"}],"outcome":"partially_authorized","parts":[` +
+		`{"decision":true,"id":"name","outcome":"permitted","reasons":[{"code":"permitted","policy":"crm/export"}]},` +
+		`{"decision":true,"id":"email","obligations":[{"id":"crm/mask-email","type":"mask"}],"outcome":"restricted","reasons":[{"code":"permitted","policy":"crm/export"},{"code":"restrict","policy":"crm/mask-email"}]},` +
+		`{"decision":false,"id":"ssn","outcome":"denied","reasons":[{"code":"forbidden","policy":"crm/no-secrets"}]}],` +
+		`"reasons":[{"code":"parts_differ","detail":"2 of 3","text":"2 of 3 parts are allowed."}],` +
+		`"receipt":{"index":7,"leaf_hash":"` + hashOf("leaf") + `","origin":"example.com/decisions"}},"decision":true}`
+	if string(got) != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
+
+func TestAnswerJSONCarriesRequirements(t *testing.T) {
+	a := Answer{Decision: sampleRecords()[4].Decision}
+	a.Receipt.Commit = &CommitReceipt{Note: "a note\n", Path: []string{hashOf("a")}}
+	var got struct {
+		Decision bool
+		Context  struct {
+			Requirements []Requirement
+			Receipt      Receipt
+		}
+	}
+	if err := json.Unmarshal(must(a.JSON()), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Decision || len(got.Context.Requirements) != 1 || got.Context.Requirements[0].MaxAge != 300 || got.Context.Receipt.Commit.Path[0] != hashOf("a") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func must(text []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
