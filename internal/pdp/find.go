@@ -17,8 +17,9 @@ type Leaves interface {
 
 // Find returns the index of the record with an evaluation id, among the first
 // size entries of the decision log. Evaluation ids are UUIDs of version 7: they
-// begin with the time, and so do the records, nearly. So no index is needed:
-// look where that time stands, then ever wider around it. The error is
+// begin with the time of the record, and records stand in the order of their
+// times, nearly. So no index is needed: look where that time stands, then ever
+// wider around it. The error is
 // [ErrNotFound], or one of reading the log.
 func Find(log Leaves, size uint64, id string) (uint64, error) {
 	parsed, err := uuid.Parse(id)

@@ -144,12 +144,8 @@ func (p *Point) submit(st *authority.State, head aver.TreeHead, q *Query, pep av
 ) (*Pending, error) {
 	now := p.now(st)
 	decision, evidence := Decide(st, q, now, used)
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, fmt.Errorf("evaluation id: %w", err)
-	}
 	record, disclosures, err := NewRecord(st, q, decision, evidence, Circumstances{
-		ID: id.String(), Time: now, Head: head, PEP: pep, Random: rand.Reader,
+		ID: evaluationID(now), Time: now, Head: head, PEP: pep, Random: rand.Reader,
 	})
 	if err != nil {
 		return nil, err
@@ -166,6 +162,18 @@ func (p *Point) submit(st *authority.State, head aver.TreeHead, q *Query, pep av
 		answer: aver.Answer{Decision: decision, EvaluationID: record.ID, Time: now},
 		ticket: ticket, origin: p.log.Origin(),
 	}, nil
+}
+
+// evaluationID returns a UUID of version 7 (RFC 9562, section 5.7) with the time
+// of the record, so that a record can be found by its id.
+func evaluationID(now aver.Time) string {
+	id := uuid.New() // random; its version and time are set here
+	ms := uint64(now)
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i))
+	}
+	id[6] = id[6]&0x0f | 0x70
+	return id.String()
 }
 
 // now is the clock's time, but never before a time that was decided at already
