@@ -206,11 +206,11 @@ func TestLoadLimits(t *testing.T) {
 		"policies": {map[string][]byte{"a.cedar": []byte(policies), "b.cedar": []byte(policies)}, "14000 policies, more than the 10000 allowed"},
 		"brackets": {
 			map[string][]byte{"a.cedar": []byte("permit(principal,action,resource) when {" + strings.Repeat("(", 100_000) + "true")},
-			"a.cedar:1:140: more than 100 brackets are open here",
+			"a.cedar:1:140: cannot read the policy: more than 100 brackets are open here",
 		},
 		"depth": {
 			map[string][]byte{"a.cedar": []byte("permit(principal,action,resource) when {" + strings.Repeat("!", 5000) + "true};")},
-			"a.cedar:1:1: the policy's expressions nest too deeply",
+			"a.cedar:1:1: cannot read the policy: its expressions nest too deeply",
 		},
 		"schema": {
 			map[string][]byte{"a.cedarschema": []byte("entity a {x: " + strings.Repeat("Set<{x:", 10_000))},

@@ -168,18 +168,7 @@ func cedarAlone(r *Rule, entities types.EntityGetter, req types.Request) bool {
 // checkPruned evaluates again with nothing but what the read set keeps.
 func checkPruned(t *testing.T, where string, set *Set, entities types.EntityMap, req types.Request, want Result) {
 	t.Helper()
-	reads := want.Reads()
-	pruned := entities.Clone()
-	if req.Principal == req.Resource || req.Principal == req.Action || req.Resource == req.Action {
-		reads = reads.Same("principal", "action", "resource")
-	}
-	for variable, uid := range map[string]types.EntityUID{"principal": req.Principal, "action": req.Action, "resource": req.Resource} {
-		if e, ok := pruned[uid]; ok {
-			e.Attributes, _ = reads.Prune(e.Attributes, variable)
-			pruned[uid] = e
-		}
-	}
-	req.Context, _ = reads.Prune(req.Context, "context")
+	pruned, req := prune(want.Reads(), entities, req)
 	got := set.Authorize(pruned, req)
 	if got.Decision != want.Decision {
 		t.Errorf("%s: decision %v over what the read set keeps, %v over everything", where, got.Decision, want.Decision)

@@ -119,14 +119,14 @@ func (s statement) parse() (*cedar.Policy, *parseError) {
 			e.column, _ = strconv.Atoi(m[2])
 			e.message = m[3]
 		}
-		e.message = "cannot read the policy: " + plainSyntax(e.message)
+		s.explain(e)
 		return nil, s.place(e)
 	}
 	tree := (*ast.Policy)(p.AST())
 	tree.Position.Offset = 0
 	tree.Position.Line, tree.Position.Column = s.line, s.column
 	if d := depthOf(tree); d > MaxDepth {
-		return nil, &parseError{line: s.line, column: s.column, message: "the policy's expressions nest too deeply: split it"}
+		return nil, &parseError{line: s.line, column: s.column, message: "its expressions nest too deeply: split it"}
 	}
 	return p, nil
 }
@@ -175,23 +175,73 @@ func (s statement) checkNesting() *parseError {
 	return nil
 }
 
-var exactError = regexp.MustCompile(`^(".*"): exact got (.*) want (.*)$`)
+var (
+	exactError = regexp.MustCompile(`^exact got (.*) want (.*)$`)
+	// lateErrors are those that the parser reports one token too late.
+	lateErrors = regexp.MustCompile(`^(exact got|expected|unexpected|invalid primary)`)
+	cedarToken = regexp.MustCompile(`^(?:[A-Za-z_][A-Za-z0-9_]*|[0-9]+|"(?:[^"\\]|\\.)*"|::|[=!<>]=|&&|\|\||.)`)
+)
 
-// plainSyntax makes the parser's messages fit for people.
-func plainSyntax(msg string) string {
+// explain makes a message of the parser fit for people, and puts it where the
+// offending token is.
+func (s statement) explain(e *parseError) {
+	quoted, err := strconv.QuotedPrefix(e.message)
+	msg, ok := strings.CutPrefix(e.message[len(quoted):], ": ")
+	if err != nil || !ok {
+		return
+	}
+	token, err := strconv.Unquote(quoted)
+	if err != nil {
+		return
+	}
+	late := lateErrors.MatchString(msg)
+	if token != "" && late {
+		if line, column, text, ok := s.tokenBefore(e.line, e.column); ok {
+			e.line, e.column, token = line, column, text
+		}
+	}
 	if m := exactError.FindStringSubmatch(msg); m != nil {
-		if m[2] == "" {
-			return fmt.Sprintf("expected %q, but the text ends", m[3])
-		}
-		return fmt.Sprintf("expected %q, got %q", m[3], m[2])
+		msg = fmt.Sprintf("expected %q", m[2])
 	}
-	if near, rest, ok := strings.Cut(msg, `": `); ok && strings.HasPrefix(near, `"`) {
-		if near == `"` {
-			return rest + ", at the end of the text"
-		}
-		return fmt.Sprintf("%s, near %s\"", rest, near)
+	if msg == "invalid primary" {
+		msg = "expected an expression"
 	}
-	return msg
+	if token == "" {
+		e.message = msg + ", but the text ends"
+		return
+	}
+	joint := ", near "
+	if late {
+		joint = ", got "
+	}
+	e.message = msg + joint + strconv.Quote(token)
+}
+
+// tokenBefore finds the last token that begins before a place in the text.
+func (s statement) tokenBefore(line, column int) (int, int, string, bool) {
+	c := cursor{text: s.text, line: 1, column: 1}
+	var foundLine, foundColumn int
+	var found string
+	for c.pos < len(c.text) && (c.line < line || c.line == line && c.column < column) {
+		at, rest := c, c.text[c.pos:]
+		switch {
+		case strings.HasPrefix(rest, "//"):
+			c.step()
+			continue
+		case strings.ContainsRune(" \t\r\n", rune(rest[0])):
+			c.advance()
+			continue
+		}
+		token := cedarToken.FindString(rest)
+		if token == "" {
+			token = rest[:1]
+		}
+		foundLine, foundColumn, found = at.line, at.column, token
+		for end := c.pos + len(token); c.pos < end; {
+			c.advance()
+		}
+	}
+	return foundLine, foundColumn, found, found != ""
 }
 
 // depthOf is the height of the policy's tallest condition. It gives up, with a

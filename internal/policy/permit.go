@@ -73,7 +73,16 @@ func ValidateCondition(text string) error {
 	st := statement{text: before + text + after, line: 0, column: 1}
 	p, perr := st.parse()
 	if perr != nil {
-		perr.message = strings.TrimPrefix(perr.message, "cannot read the policy: ")
+		// What is wrong with the braces around the text is that it ends.
+		end := cursor{text: text, line: 1, column: 1}
+		for end.pos < len(text) {
+			end.advance()
+		}
+		if perr.line > end.line {
+			perr.line, perr.column = end.line, end.column
+			perr.message, _, _ = strings.Cut(perr.message, ", got ")
+			perr.message += ", but the condition ends"
+		}
 		perr.line = max(perr.line, 1)
 		return perr
 	}

@@ -239,30 +239,105 @@ func TestIndexAgreesWithCedar(t *testing.T) {
 	})
 }
 
+// genReading makes a boolean expression that looks at attributes, seldom of
+// the wrong type, in all the ways in which a value can come about.
+func genReading(t *rapid.T) string {
+	path := func() string {
+		s := rapid.SampledFrom([]string{
+			"principal", "resource", "action", "context", "context.aver.origin", "context.aver.action",
+			`{a: principal, b: context}.a`, `{a: resource.b}.a`, `(if principal == resource then principal else resource)`,
+			`(if context has a then context else resource)`, `principal.getTag("a")`, `resource.a.getTag("b")`,
+			`user::"0"`, `doc::"1"`,
+		}).Draw(t, "start")
+		for range rapid.IntRange(0, 3).Draw(t, "attrs") {
+			s += rapid.SampledFrom([]string{".a", ".a", ".b", `["line items"]`}).Draw(t, "attr")
+		}
+		return s
+	}
+	switch rapid.IntRange(0, 5).Draw(t, "reading") {
+	case 0:
+		return path() + " has " + rapid.SampledFrom([]string{"a", "b.a", `"line items"`}).Draw(t, "has")
+	case 1:
+		return path() + " == " + path()
+	case 2:
+		return "[" + path() + "].contains(" + path() + ")"
+	case 3:
+		return "{a: " + path() + "} == {a: " + path() + "}"
+	case 4:
+		return path() + ".hasTag(\"a\")"
+	}
+	return path()
+}
+
+// genLinked makes values that are mostly entities and records, so that paths
+// lead somewhere.
+func genLinked(t *rapid.T, depth int) types.Record {
+	m := types.RecordMap{}
+	for _, name := range []string{"a", "b", "line items"} {
+		switch kind := rapid.IntRange(0, 6).Draw(t, "link"); {
+		case kind == 0:
+		case kind == 1:
+			m[types.String(name)] = types.Boolean(rapid.Bool().Draw(t, "bool"))
+		case kind < 4 || depth == 0:
+			m[types.String(name)] = types.NewEntityUID(
+				types.EntityType(rapid.SampledFrom([]string{"user", "doc"}).Draw(t, "type")),
+				types.String(rapid.SampledFrom([]string{"0", "1"}).Draw(t, "id")))
+		default:
+			m[types.String(name)] = genLinked(t, depth-1)
+		}
+	}
+	return types.NewRecord(m)
+}
+
 // TestReadSetIsSufficient decides again with nothing of the request's own
 // entities and context but what the read set keeps.
 func TestReadSetIsSufficient(t *testing.T) {
+	uid := func(typ, id string) types.EntityUID { return types.NewEntityUID(types.EntityType(typ), types.String(id)) }
 	rapid.Check(t, func(t *rapid.T) {
-		set, entities, req := genSet(t), genEntities(t), genRequest(t)
-		want := set.Authorize(entities, req)
-		reads := want.Reads()
-		if req.Principal == req.Resource || req.Action == req.Resource || req.Principal == req.Action {
-			reads = reads.Same("principal", "action", "resource")
+		entities := types.EntityMap{}
+		for _, e := range []types.EntityUID{uid("user", "0"), uid("user", "1"), uid("doc", "0"), uid("doc", "1"), uid("Action", "0")} {
+			entities[e] = types.Entity{UID: e, Attributes: genLinked(t, 2), Tags: genLinked(t, 1)}
 		}
-		pruned := entities.Clone()
-		for variable, uid := range map[string]types.EntityUID{"principal": req.Principal, "action": req.Action, "resource": req.Resource} {
-			if e, ok := pruned[uid]; ok {
-				e.Attributes, _ = reads.Prune(e.Attributes, variable)
-				pruned[uid] = e
+		req := types.Request{Principal: uid("user", "0"), Action: uid("Action", "0"), Resource: uid("doc", "1")}
+		if rapid.IntRange(0, 5).Draw(t, "same") == 0 {
+			req.Resource = req.Principal
+		}
+		m := genLinked(t, 2).Map()
+		m["aver"] = types.NewRecord(types.RecordMap{
+			"origin": rapid.SampledFrom([]types.EntityUID{req.Principal, uid("user", "1")}).Draw(t, "origin"),
+			"action": genLinked(t, 1),
+		})
+		req.Context = types.NewRecord(m)
+		for range 20 {
+			text := "permit (principal, action, resource) when { " + genReading(t) + " };"
+			p, err := CompilePermit("p", text)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, text)
+			}
+			want := p.Authorize(entities, req)
+			lean, leanReq := prune(want.Reads(), entities, req)
+			if got := p.Authorize(lean, leanReq); show(got) != show(want) {
+				t.Fatalf("%s\nover everything:\n%s\nover what the read set %v keeps:\n%s", text, show(want), want.Reads().Paths(), show(got))
 			}
 		}
-		lean := req
-		lean.Context, _ = reads.Prune(req.Context, "context")
-		got := set.Authorize(pruned, lean)
-		if show(got) != show(want) {
-			t.Fatalf("over everything:\n%s\nover what the read set %v keeps:\n%s", show(want), reads.Paths(), show(got))
-		}
 	})
+}
+
+// prune keeps what the read set says, of the request's own entities and of its
+// context.
+func prune(reads ReadSet, entities types.EntityMap, req types.Request) (types.EntityMap, types.Request) {
+	if req.Principal == req.Resource || req.Action == req.Resource || req.Principal == req.Action {
+		reads = reads.Same("principal", "action", "resource")
+	}
+	lean := entities.Clone()
+	for variable, uid := range map[string]types.EntityUID{"principal": req.Principal, "action": req.Action, "resource": req.Resource} {
+		if e, ok := lean[uid]; ok {
+			e.Attributes, _ = reads.Prune(e.Attributes, variable)
+			lean[uid] = e
+		}
+	}
+	req.Context, _ = reads.Prune(req.Context, "context")
+	return lean, req
 }
 
 func show(r Result) string {

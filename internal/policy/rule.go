@@ -76,7 +76,7 @@ func parseRules(bundle, file string, content []byte, errs *Errors) []*Rule {
 	for i, st := range splitStatements(string(content)) {
 		p, err := st.parse()
 		if err != nil {
-			errs.add(file, err.line, err.column, "%s", err.message)
+			errs.add(file, err.line, err.column, "cannot read the policy: %s", err.message)
 			continue
 		}
 		r := newRule(fmt.Sprintf("%s/%s#%d", bundle, stem, i+1), p)
