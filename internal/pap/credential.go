@@ -16,10 +16,13 @@ const tokenPrefix = "aver_"
 // ErrBadToken says that a bearer token gives no access: it is unknown, expired or revoked.
 var ErrBadToken = errors.New("the token gives no access")
 
+// NewToken makes a bearer token of 256 random bits. It gives access once an event says so of its [aver.Digest].
+func NewToken() string { return tokenPrefix + base64.RawURLEncoding.EncodeToString(random(32)) }
+
 // IssueCredential makes a bearer token and keeps its digest as the credential. The token (256 random bits) is returned
 // once and is nowhere else; c.Digest is set here. With [ErrNotIncluded] the token is valid.
 func (p *Point) IssueCredential(ctx context.Context, by aver.By, reason string, c aver.Credential) (token string, change *Change, err error) {
-	token = tokenPrefix + base64.RawURLEncoding.EncodeToString(random(32))
+	token = NewToken()
 	c.Digest = aver.Digest([]byte(token))
 	change, err = p.Do(ctx, by, reason, aver.EventCredentialIssued, c)
 	if change == nil {

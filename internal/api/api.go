@@ -1,0 +1,271 @@
+// Package api is Aver's HTTP surface: it parses, calls the decision point or the administration point, and renders.
+//
+// Three dialects share it. Under /access/v1/ and /.well-known/ it speaks OpenID AuthZEN 1.0, errors included. Under /v1/
+// stand Aver's own resources, with RFC 9457 problems. Under /log/ lie both logs as C2SP tlog-tiles. openapi.yaml
+// describes all of it, and a test holds it to the table in routes.go.
+//
+// The package does not import the ledger; what it needs of a log comes as a [Log].
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/aver-authz/aver/internal/pap"
+	"github.com/aver-authz/aver/internal/pdp"
+)
+
+// Options configure an [API]. PDP, PAP, the logs, Fault and Registry are required.
+type Options struct {
+	PDP                  *pdp.Point
+	PAP                  *pap.Point
+	Authority, Decisions Log
+
+	// FindDecision returns the index of the record with an evaluation id; [pdp.ErrNotFound] if there is none.
+	FindDecision func(id string) (uint64, error)
+	// Why explains the decision at an index of the decision log.
+	Why func(ctx context.Context, index uint64) (Explanation, error)
+	// Fault sorts the errors of the logs.
+	Fault func(error) Fault
+	// Ready is nil while decisions can be answered and recorded.
+	Ready func() error
+	// Metrics serves GET /metrics; Registry takes the metrics of this package.
+	Metrics  http.Handler
+	Registry prometheus.Registerer
+
+	// ExternalURL is the URL by which callers reach the server, without a path; "" derives it from each request.
+	ExternalURL string
+	// NoAuth treats everybody as an administrator. Whoever sets it sees to it that only this machine can connect.
+	NoAuth bool
+	// PublicLogs serves /log/ without a token. Leaves hold no personal data, but their number and times are there.
+	PublicLogs bool
+
+	MaxBody    int64         // bytes of a request's body; 0 means 1 MiB
+	MaxBatch   int           // evaluations in one request; 0 means 1,000
+	Timeout    time.Duration // for one request; 0 means 15 s
+	Logger     *slog.Logger  // nil discards
+	Version    string        // of the program
+	retryAfter time.Duration // when the ledger names none
+}
+
+// Log is what the API uses of one of the logs.
+type Log struct {
+	Origin      string
+	VerifierKey string // C2SP signed-note
+	Head        func() (size uint64, root tlog.Hash)
+	// Entry returns leaf and payload of a committed entry.
+	Entry func(index uint64) (leaf, payload []byte, err error)
+	Leaf  func(index uint64) ([]byte, error)
+	// Checkpoint returns a signed checkpoint of at least that many entries, and its size.
+	Checkpoint  func(ctx context.Context, atLeast uint64) (note []byte, size uint64, err error)
+	Inclusion   func(index, size uint64) (tlog.RecordProof, error)
+	Consistency func(older, newer uint64) (tlog.TreeProof, error)
+	Tiles       http.Handler // C2SP tlog-tiles, from the log's root
+}
+
+// Explanation is why a decision came out as it did: JSON for programs, String for people.
+type Explanation interface{ String() string }
+
+// Fault is what an error of a log means to a caller.
+type Fault struct {
+	Kind       FaultKind
+	RetryAfter time.Duration // of Unavailable
+}
+
+// FaultKind sorts errors of the logs.
+type FaultKind int
+
+// The kinds of faults. The zero kind is a mistake of the program.
+const (
+	Internal    FaultKind = iota
+	Unavailable           // the log can't write at the moment
+	NotFound              // there is no such entry or tree
+	TooLarge              // the entry would be too large
+)
+
+// API is the HTTP handler.
+type API struct {
+	o       Options
+	mux     *http.ServeMux
+	metrics metrics
+	origins *http.CrossOriginProtection // with NoAuth
+}
+
+// New returns the handler.
+func New(o Options) (*API, error) {
+	if o.MaxBody == 0 {
+		o.MaxBody = 1 << 20
+	}
+	if o.MaxBatch == 0 {
+		o.MaxBatch = 1000
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 15 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.retryAfter = time.Second
+	a := &API{o: o, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection()}
+	var err error
+	if a.metrics, err = newMetrics(o.Registry); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	for _, rt := range routes {
+		a.mux.Handle(rt.pattern, a.handler(rt))
+	}
+	return a, nil
+}
+
+// maxRequestID bounds X-Request-ID in bytes, since it stands in the record.
+const maxRequestID = 256
+
+// ServeHTTP implements [http.Handler].
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, pattern := a.mux.Handler(r); pattern != "" {
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	a.handler(route{pattern: "unrouted", handle: (*API).unrouted})(w, r)
+}
+
+// unrouted answers what no route matches: 404, 405 or, for OPTIONS, what is there.
+func (a *API) unrouted(c *call) error {
+	h, _ := a.mux.Handler(c.Request)
+	probe := &headerProbe{header: http.Header{}}
+	h.ServeHTTP(probe, c.Request)
+	allow := probe.header.Get("Allow")
+	switch {
+	case probe.status == http.StatusMethodNotAllowed && c.Method == http.MethodOptions:
+		c.w.Header().Set("Allow", allow+", OPTIONS")
+		c.w.WriteHeader(http.StatusNoContent)
+		return nil
+	case probe.status == http.StatusMethodNotAllowed:
+		c.w.Header().Set("Allow", allow)
+		return &problem{Slug: "method-not-allowed", Status: http.StatusMethodNotAllowed,
+			Detail: fmt.Sprintf("%s is not possible here; possible: %s", c.Method, allow)}
+	case probe.status >= 300 && probe.status < 400:
+		c.w.Header().Set("Location", probe.header.Get("Location"))
+		return &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: "the path is not in its shortest form"}
+	}
+	return &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: "there is nothing at this path; GET /v1/openapi.yaml lists what there is"}
+}
+
+// headerProbe takes the header and status of an answer and drops its body.
+type headerProbe struct {
+	header http.Header
+	status int
+}
+
+func (p *headerProbe) Header() http.Header         { return p.header }
+func (p *headerProbe) WriteHeader(status int)      { p.status = status }
+func (p *headerProbe) Write(b []byte) (int, error) { return len(b), nil }
+
+// call is one request on its way through the API.
+type call struct {
+	*http.Request
+	w      *answerWriter
+	caller caller
+	notes  []any // for the access log
+}
+
+// answerWriter remembers the status that was sent.
+type answerWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *answerWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *answerWriter) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// handler does what is the same for all routes: request id, deadline, authentication, errors, panics, log, metrics.
+func (a *API) handler(rt route) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(r.Context(), a.o.Timeout)
+		defer cancel()
+		c := &call{Request: r.WithContext(ctx), w: &answerWriter{ResponseWriter: w}}
+		a.metrics.inFlight.Inc()
+		defer a.metrics.inFlight.Dec()
+
+		id := r.Header.Get("X-Request-ID")
+		if id == "" {
+			id = uuid.NewString()
+		}
+		w.Header().Set("X-Request-ID", id)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+
+		err := a.run(rt, c)
+		if err != nil {
+			a.fail(c, err)
+		}
+		a.finish(rt, c, id, time.Since(start))
+	}
+}
+
+// run authenticates the caller and calls the route; a panic becomes an error.
+func (a *API) run(rt route, c *call) (err error) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if p == http.ErrAbortHandler {
+			panic(p)
+		}
+		a.o.Logger.Error("a request made the server panic", "route", rt.pattern, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		err = errors.New("panic")
+	}()
+	if len(c.Header.Get("X-Request-ID")) > maxRequestID {
+		return &problem{Slug: "invalid-request", Status: http.StatusBadRequest, Detail: fmt.Sprintf("X-Request-ID is longer than %d bytes", maxRequestID)}
+	}
+	if err := a.authenticate(rt, c); err != nil {
+		return err
+	}
+	return rt.handle(a, c)
+}
+
+// finish writes the access log. It names no subject and no path, since ids in paths may be those of people.
+func (a *API) finish(rt route, c *call, id string, took time.Duration) {
+	method, _, _ := strings.Cut(rt.pattern, " ")
+	a.metrics.requests.WithLabelValues(rt.pattern, fmt.Sprint(c.w.status)).Inc()
+	level := slog.LevelInfo
+	switch {
+	case c.w.status >= 500:
+		level = slog.LevelWarn
+	case c.w.status < 400 && (rt.quiet || method == http.MethodGet):
+		level = slog.LevelDebug
+	}
+	if !a.o.Logger.Enabled(c.Context(), level) {
+		return
+	}
+	a.o.Logger.Log(c.Context(), level, "request", append([]any{
+		"route", rt.pattern, "status", c.w.status, "ms", float64(took.Microseconds()) / 1000,
+		"credential", c.caller.name, "request_id", id,
+	}, c.notes...)...)
+}

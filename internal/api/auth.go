@@ -1,0 +1,103 @@
+package api
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/pap"
+)
+
+// caller is who makes a request, as they were authenticated.
+type caller struct {
+	name   string // of the credential
+	method string // as in [aver.By]
+	role   aver.Role
+}
+
+// anonymous is the caller's name where nobody is authenticated.
+const anonymous = "anonymous"
+
+// access lists the roles that may use a route; nil: everybody, also without a token.
+type access []aver.Role
+
+var (
+	public    access
+	evaluate  = access{aver.RolePEP, aver.RoleAdmin}
+	read      = access{aver.RoleAuditor, aver.RoleAdmin}
+	admin     = access{aver.RoleAdmin}
+	everybody = access{aver.RolePEP, aver.RoleAuditor, aver.RoleAdmin} // with a token
+)
+
+func (a access) allows(role aver.Role) bool {
+	for _, r := range a {
+		if r == role {
+			return true
+		}
+	}
+	return false
+}
+
+// authenticate finds out who calls and whether they may.
+func (a *API) authenticate(rt route, c *call) error {
+	if a.o.NoAuth {
+		return a.admitLocal(c)
+	}
+	c.caller = caller{name: "", method: "none"}
+	if rt.access == nil || rt.tiles && a.o.PublicLogs {
+		return nil
+	}
+	header := c.Header.Get("Authorization")
+	if header == "" {
+		c.w.Header().Set("WWW-Authenticate", `Bearer realm="aver"`)
+		return &problem{Slug: "unauthorized", Status: http.StatusUnauthorized,
+			Detail: "a bearer token is needed: send it as Authorization: Bearer TOKEN"}
+	}
+	scheme, token, _ := strings.Cut(header, " ")
+	credential, err := a.o.PAP.Authenticate(strings.TrimSpace(token))
+	if !strings.EqualFold(scheme, "Bearer") || errors.Is(err, pap.ErrBadToken) {
+		c.w.Header().Set("WWW-Authenticate", `Bearer realm="aver", error="invalid_token"`)
+		return &problem{Slug: "unauthorized", Status: http.StatusUnauthorized,
+			Detail: "the bearer token gives no access: it is unknown, expired or revoked", cause: err}
+	}
+	if err != nil {
+		return err
+	}
+	c.caller = caller{name: credential.Name, method: "bearer", role: credential.Role}
+	if !rt.access.allows(credential.Role) {
+		c.w.Header().Set("WWW-Authenticate", `Bearer realm="aver", error="insufficient_scope"`)
+		return &problem{Slug: "forbidden", Status: http.StatusForbidden,
+			Detail: "a credential with the role " + string(credential.Role) + " may not do this"}
+	}
+	return nil
+}
+
+// admitLocal takes everybody for an administrator, but no web page that makes the user's browser ask: neither one from
+// another site, nor one whose name was pointed at this machine.
+func (a *API) admitLocal(c *call) error {
+	c.caller = caller{name: anonymous, method: "none", role: aver.RoleAdmin}
+	if err := a.origins.Check(c.Request); err != nil {
+		return &problem{Slug: "forbidden", Status: http.StatusForbidden, Detail: "requests from other sites are refused while nobody is authenticated"}
+	}
+	host := c.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if err == nil && addr.Unmap().IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return nil
+	}
+	return &problem{Slug: "forbidden", Status: http.StatusForbidden,
+		Detail: "while nobody is authenticated, the server answers only under the name localhost or a loopback address"}
+}
+
+// by is how events name the caller.
+func (c *call) by() aver.By { return aver.By{Name: c.caller.name, Method: c.caller.method} }
+
+// pep is how records name the caller.
+func (c *call) pep() aver.PEP {
+	return aver.PEP{Credential: c.caller.name, RequestID: c.Header.Get("X-Request-ID")}
+}

@@ -1,0 +1,179 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aver-authz/aver"
+)
+
+// readJSON reads the request's body, which must be JSON by its content type, as strictly as [aver.ParseJSON].
+func (a *API) readJSON(c *call, limit int64) (any, error) {
+	mediaType, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/json" {
+		return nil, &problem{Slug: "unsupported-media-type", Status: http.StatusUnsupportedMediaType,
+			Detail: "the body must be JSON and say so: Content-Type: application/json"}
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(c.w, c.Body, limit))
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLong):
+		return nil, &problem{Slug: "too-large", Status: http.StatusRequestEntityTooLarge,
+			Detail: fmt.Sprintf("the body is longer than %d bytes", limit)}
+	case err != nil && c.Context().Err() != nil:
+		return nil, c.Context().Err()
+	case err != nil:
+		return nil, &problem{Slug: "invalid-request", Status: http.StatusBadRequest, Detail: "the body could not be read to its end", cause: err}
+	case len(bytes.TrimSpace(text)) == 0:
+		return nil, &problem{Slug: "invalid-json", Status: http.StatusBadRequest, Detail: "the body is empty: a JSON object is needed"}
+	}
+	return aver.ParseJSON(text, aver.Limits{Bytes: int(limit)})
+}
+
+// decode reads the body into a struct. Members that it does not have, by their exact name, are refused.
+func (a *API) decode(c *call, limit int64, into any) error {
+	v, err := a.readJSON(c, limit)
+	if err != nil {
+		return err
+	}
+	if _, ok := v.(map[string]any); !ok {
+		return &aver.RequestError{Pointer: "", Reason: "the body must be a JSON object"}
+	}
+	d := json.NewDecoder(bytes.NewReader(aver.AppendCanonical(nil, v)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return decodeError(err)
+	}
+	again, err := aver.CanonicalJSON(into)
+	if err != nil {
+		return &problem{Slug: "invalid-request", Status: http.StatusBadRequest, Detail: err.Error()}
+	}
+	kept, err := aver.ParseJSON(again, aver.Limits{Bytes: len(again)})
+	if err != nil {
+		return err
+	}
+	if pointer := lost(v, kept, ""); pointer != "" {
+		return &aver.RequestError{Pointer: pointer, Reason: "is not known here; names are case-sensitive"}
+	}
+	return nil
+}
+
+// decodeOptional is decode, but takes no body at all for an empty one.
+func (a *API) decodeOptional(c *call, into any) error {
+	if c.ContentLength == 0 {
+		return nil
+	}
+	return a.decode(c, a.o.MaxBody, into)
+}
+
+func decodeError(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return &aver.RequestError{Pointer: "/" + strings.ReplaceAll(wrong.Field, ".", "/"),
+			Reason: fmt.Sprintf("must not be a JSON %s", wrong.Value)}
+	}
+	detail := strings.TrimPrefix(err.Error(), "json: ")
+	if name, ok := strings.CutPrefix(detail, "unknown field "); ok {
+		detail = "the member " + name + " is not known here"
+	}
+	return &problem{Slug: "invalid-request", Status: http.StatusBadRequest, Detail: detail}
+}
+
+// lost returns the pointer of the first member that was sent and not kept, "" if there is none. encoding/json takes
+// names in any case; here that would hide a mistake. Empty values may be left out of what is kept.
+func lost(sent, kept any, at string) string {
+	switch sent := sent.(type) {
+	case map[string]any:
+		kept, _ := kept.(map[string]any)
+		names := make([]string, 0, len(sent))
+		for name := range sent {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			pointer := at + "/" + name
+			value, ok := kept[name]
+			if !ok && !empty(sent[name]) {
+				return pointer
+			}
+			if ok {
+				if p := lost(sent[name], value, pointer); p != "" {
+					return p
+				}
+			}
+		}
+	case []any:
+		kept, _ := kept.([]any)
+		for i := range min(len(sent), len(kept)) {
+			if p := lost(sent[i], kept[i], at+"/"+strconv.Itoa(i)); p != "" {
+				return p
+			}
+		}
+	}
+	return ""
+}
+
+func empty(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case string:
+		return v == ""
+	case int64:
+		return v == 0
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	}
+	return false
+}
+
+// writeJSON answers with v. Characters stay as they are, so that canonical JSON inside of v does, too.
+func (c *call) writeJSON(status int, v any) error {
+	var body bytes.Buffer
+	out := json.NewEncoder(&body)
+	out.SetEscapeHTML(false)
+	if err := out.Encode(v); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	c.writeBody(status, "application/json", body.Bytes())
+	return nil
+}
+
+func (c *call) writeText(text string) {
+	c.writeBody(http.StatusOK, "text/plain; charset=utf-8", []byte(text))
+}
+
+func (c *call) writeBody(status int, contentType string, body []byte) {
+	h := c.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	c.w.WriteHeader(status)
+	c.w.Write(body) // an error means that the caller has gone
+}
+
+// wantsText reports whether the caller would rather have text than JSON.
+func (c *call) wantsText() bool {
+	for _, accept := range c.Header.Values("Accept") {
+		for part := range strings.SplitSeq(accept, ",") {
+			switch mediaType, _, _ := mime.ParseMediaType(part); mediaType {
+			case "text/plain":
+				return true
+			case "application/json", "*/*":
+				return false
+			}
+		}
+	}
+	return false
+}

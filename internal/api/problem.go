@@ -1,0 +1,177 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/pap"
+	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// problem is an error as callers see it (RFC 9457). It holds nothing of the server's inside; that is logged.
+type problem struct {
+	Slug     string          // of the type, urn:aver:problem:<slug>
+	Status   int             // HTTP
+	Detail   string          // plain words
+	Pointer  string          // RFC 6901, to the member that is wrong
+	Position *position       // in the body
+	Errors   []bundleProblem // in a bundle
+
+	retryAfter time.Duration
+	cause      error // for the log only
+}
+
+type position struct {
+	Line   int `json:"line"`   // one-based
+	Column int `json:"column"` // one-based, in bytes
+	Offset int `json:"offset"` // zero-based, in bytes
+}
+
+// bundleProblem is one problem of a bundle. Line and Column are one-based, 0 where there is none.
+type bundleProblem struct {
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Message string `json:"message"`
+}
+
+func (p *problem) Error() string { return p.Detail }
+
+// titles are the same for every problem of a type (RFC 9457, section 3.1.3).
+var titles = map[string]string{
+	"invalid-json":           "The body is not acceptable JSON",
+	"invalid-request":        "The request is not valid",
+	"invalid-bundle":         "The policy bundle has errors",
+	"unauthorized":           "No valid credential",
+	"forbidden":              "Not allowed for this credential",
+	"not-found":              "Not found",
+	"method-not-allowed":     "Method not allowed",
+	"not-acceptable":         "Not acceptable",
+	"conflict":               "It does not fit what is there",
+	"refused":                "The change is refused",
+	"too-large":              "The request is too large",
+	"unsupported-media-type": "Unsupported media type",
+	"unavailable":            "Decisions and changes can't be recorded at the moment",
+	"timeout":                "The request took too long",
+	"internal":               "The server made a mistake",
+}
+
+// problemOf maps an error to what the caller is told. Whatever is not listed is a mistake of ours, of which callers
+// learn nothing but that.
+func (a *API) problemOf(err error) *problem {
+	var p *problem
+	var badJSON *aver.JSONError
+	var badRequest *aver.RequestError
+	var badBundle policy.Errors
+	var refused *pap.RefusedError
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &badJSON):
+		return &problem{Slug: "invalid-json", Status: http.StatusBadRequest, Detail: badJSON.Error(), Pointer: badJSON.Path,
+			Position: &position{badJSON.Line, badJSON.Column, badJSON.Offset}}
+	case errors.As(err, &badRequest):
+		return &problem{Slug: "invalid-request", Status: http.StatusBadRequest,
+			Detail: strings.TrimPrefix(badRequest.Error(), ": "), Pointer: badRequest.Pointer}
+	case errors.As(err, &badBundle):
+		p := &problem{Slug: "invalid-bundle", Status: http.StatusUnprocessableEntity, Detail: badBundle.Error()}
+		for _, e := range badBundle {
+			p.Errors = append(p.Errors, bundleProblem{e.File, e.Line, e.Column, e.Message})
+		}
+		return p
+	case errors.As(err, &refused):
+		return refusal(refused)
+	case errors.Is(err, pdp.ErrNotFound):
+		return &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: pdp.ErrNotFound.Error()}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return &problem{Slug: "timeout", Status: http.StatusServiceUnavailable, retryAfter: a.o.retryAfter, cause: err,
+			Detail: "the request was not finished in time; whether it was recorded is not known"}
+	case errors.Is(err, pap.ErrClosed):
+		return &problem{Slug: "unavailable", Status: http.StatusServiceUnavailable, Detail: "the server is stopping", retryAfter: a.o.retryAfter}
+	}
+	switch fault := a.o.Fault(err); fault.Kind {
+	case Unavailable:
+		return &problem{Slug: "unavailable", Status: http.StatusServiceUnavailable, retryAfter: max(fault.RetryAfter, a.o.retryAfter), cause: err,
+			Detail: "the log can't be written at the moment, so nothing is decided or changed; the server tries again by itself"}
+	case NotFound:
+		return &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: "the log has no such entry"}
+	case TooLarge:
+		return &problem{Slug: "too-large", Status: http.StatusRequestEntityTooLarge, Detail: "the request is too large to be recorded: send less", cause: err}
+	}
+	return &problem{Slug: "internal", Status: http.StatusInternalServerError, cause: err,
+		Detail: "the server made a mistake; its log says more under this X-Request-ID"}
+}
+
+// refusal is a change that the rules of the authority refuse: one that does not fit the state of what it names, or one
+// whose data are wrong by themselves.
+func refusal(refused *pap.RefusedError) *problem {
+	detail := refused.Err.Error()
+	if _, reason, ok := strings.Cut(detail, string(refused.Type)+": "); ok {
+		detail = reason
+	}
+	switch refused.Type {
+	case aver.EventPolicyPublished, aver.EventIdentityRegistered, aver.EventIdentityUpdated, aver.EventEntityPut,
+		aver.EventGrantIssued, aver.EventCredentialIssued:
+		return &problem{Slug: "refused", Status: http.StatusUnprocessableEntity, Detail: detail}
+	}
+	return &problem{Slug: "conflict", Status: http.StatusConflict, Detail: detail}
+}
+
+// fail answers with an error, in the dialect of the path.
+func (a *API) fail(c *call, err error) {
+	p := a.problemOf(err)
+	if p.cause != nil || p.Slug == "internal" {
+		level := a.o.Logger.Debug
+		if p.Status >= 500 {
+			level = a.o.Logger.Error
+		}
+		level("request failed", "problem", p.Slug, "error", err, "cause", p.cause, "request_id", c.w.Header().Get("X-Request-ID"))
+	}
+	if c.w.status != 0 {
+		return // the answer has begun; the connection's end shows that it is not whole
+	}
+	if p.Status == http.StatusServiceUnavailable {
+		a.metrics.unavailable.Inc()
+		c.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(max(p.retryAfter, time.Second).Seconds()))))
+	}
+	if strings.HasPrefix(c.URL.Path, "/access/") {
+		p.writeAuthZEN(c)
+		return
+	}
+	p.write(c)
+}
+
+// writeAuthZEN answers as AuthZEN 1.0, section 10.1.2, has it: the body is the error message, a JSON string here.
+// Whatever is wrong with a request is 400 (certification scenario), never 413, 415 or 422.
+func (p *problem) writeAuthZEN(c *call) {
+	status := p.Status
+	switch status {
+	case http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		status = http.StatusBadRequest
+	}
+	c.writeBody(status, "application/json", aver.AppendString(nil, p.Detail))
+}
+
+func (p *problem) write(c *call) {
+	body, err := json.Marshal(struct {
+		Type     string          `json:"type"`
+		Title    string          `json:"title"`
+		Status   int             `json:"status"`
+		Detail   string          `json:"detail"`
+		Field    string          `json:"field,omitempty"`
+		Position *position       `json:"position,omitempty"`
+		Errors   []bundleProblem `json:"errors,omitempty"`
+	}{"urn:aver:problem:" + p.Slug, titles[p.Slug], p.Status, p.Detail, p.Pointer, p.Position, p.Errors})
+	if err != nil {
+		panic(err) // strings and numbers only
+	}
+	c.writeBody(p.Status, "application/problem+json", body)
+}

@@ -1,0 +1,67 @@
+package api
+
+// route is one line of the table.
+type route struct {
+	pattern string // of [net/http.ServeMux]
+	access  access
+	handle  func(*API, *call) error
+	quiet   bool // logged at debug level when it succeeds
+	tiles   bool // may be configured to be public
+}
+
+// routes is all that is served. GET patterns answer HEAD as well.
+var routes = []route{
+	{pattern: "POST " + evaluationPath, access: evaluate, handle: (*API).evaluation, quiet: true},
+	{pattern: "POST " + evaluationsPath, access: evaluate, handle: (*API).evaluations, quiet: true},
+	{pattern: "GET /.well-known/authzen-configuration", access: public, handle: (*API).metadata},
+
+	{pattern: "GET /healthz", access: public, handle: (*API).healthz},
+	{pattern: "GET /readyz", access: public, handle: (*API).readyz},
+	{pattern: "GET /metrics", access: public, handle: (*API).metricsPage},
+	{pattern: "GET /v1/openapi.yaml", access: public, handle: (*API).openapi},
+
+	{pattern: "GET /v1/policies", access: read, handle: (*API).listPolicies},
+	{pattern: "POST /v1/policies", access: admin, handle: (*API).publishPolicy},
+	{pattern: "GET /v1/policies/{name}", access: read, handle: (*API).getPolicy},
+	{pattern: "GET /v1/policies/{name}/{digest}", access: read, handle: (*API).getPolicyVersion},
+	{pattern: "POST /v1/policies/{name}/activate", access: admin, handle: (*API).activatePolicy},
+	{pattern: "POST /v1/policies/{name}/retire", access: admin, handle: (*API).retirePolicy},
+
+	{pattern: "GET /v1/identities", access: read, handle: (*API).listIdentities},
+	{pattern: "POST /v1/identities", access: admin, handle: (*API).registerIdentity},
+	{pattern: "GET /v1/identities/{type}/{id}", access: read, handle: (*API).getIdentity},
+	{pattern: "PUT /v1/identities/{type}/{id}", access: admin, handle: (*API).putIdentity},
+	{pattern: "POST /v1/identities/{type}/{id}/suspend", access: admin, handle: (*API).suspendIdentity},
+	{pattern: "POST /v1/identities/{type}/{id}/resume", access: admin, handle: (*API).resumeIdentity},
+	{pattern: "POST /v1/identities/{type}/{id}/retire", access: admin, handle: (*API).retireIdentity},
+
+	{pattern: "GET /v1/entities", access: read, handle: (*API).listEntities},
+	{pattern: "GET /v1/entities/{type}/{id}", access: read, handle: (*API).getEntity},
+	{pattern: "PUT /v1/entities/{type}/{id}", access: admin, handle: (*API).putEntity},
+	{pattern: "DELETE /v1/entities/{type}/{id}", access: admin, handle: (*API).removeEntity},
+
+	{pattern: "GET /v1/grants", access: read, handle: (*API).listGrants},
+	{pattern: "POST /v1/grants", access: admin, handle: (*API).issueGrant},
+	{pattern: "GET /v1/grants/{id}", access: read, handle: (*API).getGrant},
+	{pattern: "POST /v1/grants/{id}/revoke", access: admin, handle: (*API).revokeGrant},
+
+	{pattern: "GET /v1/credentials", access: read, handle: (*API).listCredentials},
+	{pattern: "POST /v1/credentials", access: admin, handle: (*API).issueCredential},
+	{pattern: "POST /v1/credentials/{name}/revoke", access: admin, handle: (*API).revokeCredential},
+
+	{pattern: "GET /v1/decisions", access: read, handle: (*API).listDecisions},
+	{pattern: "GET /v1/decisions/{id}", access: read, handle: (*API).getDecision},
+	{pattern: "GET /v1/decisions/{id}/proof", access: read, handle: (*API).proveDecision},
+	{pattern: "GET /v1/decisions/{id}/why", access: read, handle: (*API).explainDecision},
+	{pattern: "GET /v1/events", access: read, handle: (*API).listEvents},
+	{pattern: "GET /v1/events/{index}", access: read, handle: (*API).getEvent},
+	{pattern: "GET /v1/events/{index}/proof", access: read, handle: (*API).proveEvent},
+
+	{pattern: "GET /v1/log", access: read, handle: (*API).logs},
+	{pattern: "GET /v1/log/{log}/entries", access: read, handle: (*API).logEntries},
+	{pattern: "GET /v1/log/{log}/entries/{index}", access: read, handle: (*API).logEntry},
+	{pattern: "GET /v1/log/{log}/consistency", access: read, handle: (*API).consistency},
+
+	{pattern: "GET /log/authority/", access: everybody, handle: (*API).authorityTiles, tiles: true},
+	{pattern: "GET /log/decisions/", access: everybody, handle: (*API).decisionTiles, tiles: true},
+}
