@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/aver-authz/aver"
 )
 
 // The variables of Cedar, where paths begin.
@@ -101,7 +103,8 @@ func joinPath(elems []string) Path {
 		case identifier.MatchString(e):
 			b.WriteString("." + e)
 		default:
-			b.WriteString("[" + strconv.Quote(e) + "]")
+			// As JSON writes it: records hold paths, and what Go quotes changes with its Unicode tables.
+			b.WriteString("[" + string(aver.AppendString(nil, e)) + "]")
 		}
 	}
 	return Path(b.String())
