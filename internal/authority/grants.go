@@ -47,6 +47,9 @@ func (s *State) grantIssued(g *aver.Grant, m Mark) error {
 			return err
 		}
 	}
+	if err := checkCedar(g); err != nil {
+		return err
+	}
 	permit, err := compileGrant(g)
 	if err != nil {
 		return err
@@ -95,12 +98,11 @@ func (s *State) grantRevoked(ref *aver.GrantRef, m Mark) error {
 	return nil
 }
 
-// compileGrant checks what only Cedar can tell, and compiles the grant's permit.
-func compileGrant(g *aver.Grant) (*policy.Permit, error) {
-	refs := append([]aver.Ref{g.From, g.To}, g.Revokers...)
-	for _, r := range refs {
+// checkCedar checks what only Cedar can tell: that types are names in it and that the condition is an expression.
+func checkCedar(g *aver.Grant) error {
+	for _, r := range append([]aver.Ref{g.From, g.To}, g.Revokers...) {
 		if _, err := cedarUID(r); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, r := range g.Resources {
@@ -108,17 +110,21 @@ func compileGrant(g *aver.Grant) (*policy.Permit, error) {
 			continue
 		}
 		if _, err := cedarUID(aver.Ref{Type: r.Type, ID: r.ID}); err != nil {
-			return nil, fmt.Errorf("resource: %w", err)
+			return fmt.Errorf("resource: %w", err)
 		}
 	}
 	if g.Condition != "" {
 		if err := policy.ValidateCondition(g.Condition); err != nil {
-			return nil, fmt.Errorf("the condition is not a Cedar expression: %w", err)
+			return fmt.Errorf("the condition is not a Cedar expression: %w", err)
 		}
 	}
+	return nil
+}
+
+func compileGrant(g *aver.Grant) (*policy.Permit, error) {
 	permit, err := policy.CompilePermit(g.ID, GrantPolicy(g))
 	if err != nil {
-		return nil, fmt.Errorf("it cannot be written as a Cedar policy: %w", err)
+		return nil, fmt.Errorf("grant %q cannot be written as a Cedar policy: %w", g.ID, err)
 	}
 	return permit, nil
 }
