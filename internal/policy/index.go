@@ -108,8 +108,17 @@ func (ix *index) addPrincipal(l *level[[]int32], scope ast.IsPrincipalScopeNode,
 // A group is a list of candidates that belong together, as there are few such
 // lists however many requests there are.
 type group struct {
-	rules []*Rule
-	reads func() ReadSet // computed when first needed
+	rules  []*Rule
+	reads  func() ReadSet // computed when first needed
+	climbs bool           // some policy looks for groups that an entity is in
+}
+
+func newGroup(rules []*Rule) *group {
+	return &group{
+		rules:  rules,
+		reads:  sync.OnceValue(func() ReadSet { return readsOfRules(rules) }),
+		climbs: slices.ContainsFunc(rules, func(r *Rule) bool { return r.climbs }),
+	}
 }
 
 // maxGroups bounds what an index remembers. Beyond it, groups are made anew
@@ -142,7 +151,7 @@ func (ix *index) group(hits []int32) *group {
 	for i, h := range hits {
 		rules[i] = ix.rules[h]
 	}
-	g = &group{rules: rules, reads: sync.OnceValue(func() ReadSet { return readsOfRules(rules) })}
+	g = newGroup(rules)
 	ix.cache.mu.Lock()
 	defer ix.cache.mu.Unlock()
 	if len(ix.cache.groups) < maxGroups {

@@ -11,7 +11,7 @@ import (
 // change and may be used concurrently.
 type Permit struct {
 	rule  *Rule
-	group group
+	group *group
 }
 
 // CompilePermit reads text that consists of exactly one permit. It has no
@@ -39,7 +39,7 @@ func CompilePermit(id, text string) (*Permit, error) {
 		return nil, err
 	}
 	r.Position = 1
-	return &Permit{rule: r, group: group{rules: []*Rule{r}, reads: r.Reads}}, nil
+	return &Permit{rule: r, group: newGroup([]*Rule{r})}, nil
 }
 
 // Rule gives the policy, for explanations and for what it can read.
@@ -51,7 +51,7 @@ func (p *Permit) Authorize(entities types.EntityGetter, req types.Request) Resul
 	if entities == nil {
 		entities = types.EntityMap(nil)
 	}
-	return authorize(&p.group, entities, req)
+	return authorize(p.group, entities, req)
 }
 
 // ValidateCondition checks that text is one Cedar expression, which may stand

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -147,6 +148,41 @@ func TestRecorderCitesWholeMembership(t *testing.T) {
 		recorder.Reset(types.EntityMap{})
 		if got := recorder.Reads(); len(got) != 0 {
 			t.Fatalf("after Reset: %v", got)
+		}
+	}
+}
+
+// TestMembershipAsksTheSameEachTime looks for a group that only one of many
+// ways up leads to, at which cedar-go stops.
+func TestMembershipAsksTheSameEachTime(t *testing.T) {
+	group := func(i int) types.EntityUID { return types.NewEntityUID("group", types.String(fmt.Sprint(i))) }
+	permit, err := CompilePermit("grant", `permit (principal in group::"107", action, resource);`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, authorize := range map[string]func(types.EntityGetter, types.Request) Result{
+		"a set":    NewSet(load(t, `permit (principal, action, resource) when { principal in group::"107" };`)).Authorize,
+		"a permit": permit.Authorize,
+	} {
+		for range 30 {
+			m := types.EntityMap{}
+			var parents, want []types.EntityUID
+			for i := range 8 {
+				parents = append(parents, group(i))
+				m[group(i)] = types.Entity{UID: group(i), Parents: types.NewEntityUIDSet(group(100 + i))}
+				m[group(100+i)] = types.Entity{UID: group(100 + i), Parents: types.NewEntityUIDSet(group(200 + i))}
+				want = append(want, group(i), group(100+i), group(200+i))
+			}
+			m[bob] = types.Entity{UID: bob, Parents: types.NewEntityUIDSet(parents...)}
+			want = append(want, bob)
+			slices.SortFunc(want, compareUIDs)
+			asked := askedFor{m, map[types.EntityUID]bool{}}
+			if authorize(asked, types.Request{Principal: bob, Action: pay, Resource: invoice}).Decision != types.Allow {
+				t.Fatalf("%s: bob is not in the group", name)
+			}
+			if got := slices.SortedFunc(maps.Keys(asked.uids), compareUIDs); !slices.Equal(got, want) {
+				t.Fatalf("%s asked for %v, want %v", name, got, want)
+			}
 		}
 	}
 }

@@ -39,6 +39,8 @@ type Rule struct {
 	// unstable marks conditions whose error message, in cedar-go, depends on
 	// the order of a map; see stableError.
 	unstable bool
+	// climbs marks policies that look for groups that an entity is in.
+	climbs bool
 }
 
 // Reads tells which attributes an evaluation of the policy can read.
@@ -57,7 +59,8 @@ func newRule(id string, p *cedar.Policy) *Rule {
 		policy:      p,
 		ast:         tree,
 		reads:       readsOf(tree),
-		unstable:    isUnstable(tree),
+		unstable:    anyNode(tree, isUnstable),
+		climbs:      anyNode(tree, isMembership),
 	}
 	if p.Effect() == types.Permit {
 		r.Effect = EffectPermit

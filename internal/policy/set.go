@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -129,10 +130,24 @@ func (c candidates) All() iter.Seq2[types.PolicyID, *cedar.Policy] {
 	}
 }
 
+var recorders = sync.Pool{New: func() any { return new(Recorder) }}
+
 // authorize leaves the evaluation, and the rules by which permits, forbids and
 // errors make a decision, to cedar-go.
+//
+// Which entities it asks for is the same each time, whatever the order of the
+// maps that cedar-go walks over: see [Recorder].
 func authorize(g *group, entities types.EntityGetter, req types.Request) Result {
 	rules := g.rules
+	if g.climbs {
+		r := recorders.Get().(*Recorder)
+		r.Reset(entities)
+		defer func() {
+			r.Reset(nil)
+			recorders.Put(r)
+		}()
+		entities = r
+	}
 	decision, diag := cedar.Authorize(candidates(rules), entities, req)
 	res := Result{Decision: decision, Candidates: rules, reads: g.reads}
 	// Both lists of the diagnostic are in the order of the candidates.

@@ -298,37 +298,62 @@ func checkMembers(left, right types.Value) error {
 	return nil
 }
 
-// isUnstable tells whether an error of the policy may read differently from
-// one evaluation to the next in cedar-go, which walks over a map to evaluate a
-// record, and to look for members of a set that are no entities.
-func isUnstable(p *xast.Policy) bool {
-	for _, c := range p.Conditions {
-		if unstable(c.Body) {
-			return true
+// anyNode tells whether something is true of any node of a policy, the tests of
+// its scope included.
+func anyNode(p *xast.Policy, is func(xast.IsNode) bool) bool {
+	found := false
+	var walk func(xast.IsNode)
+	walk = func(n xast.IsNode) {
+		found = found || is(n)
+		for _, kid := range children(n) {
+			walk(kid)
 		}
+	}
+	walk(eval.PolicyToNode(p).AsIsNode())
+	return found
+}
+
+// isMembership tells of tests whether an entity is in another.
+func isMembership(n xast.IsNode) bool {
+	switch n.(type) {
+	case xast.NodeTypeIn, xast.NodeTypeIsIn:
+		return true
 	}
 	return false
 }
 
-func unstable(n xast.IsNode) bool {
+// isUnstable tells of expressions whose error may read differently from one
+// evaluation to the next in cedar-go, which walks over a map to evaluate a
+// record, and to look for members of a set that are no entities.
+func isUnstable(n xast.IsNode) bool {
 	switch v := n.(type) {
 	case xast.NodeTypeRecord:
 		return true
 	case xast.NodeTypeIn:
-		if !isEntity(v.Right) {
-			return true
-		}
+		return !allEntities(v.Right)
 	case xast.NodeTypeIsIn:
-		if !isEntity(v.Entity) {
-			return true
-		}
-	}
-	for _, kid := range children(n) {
-		if unstable(kid) {
-			return true
-		}
+		return !allEntities(v.Entity)
 	}
 	return false
+}
+
+// allEntities tells of an entity in the text of a policy, or of a set of them,
+// as they stand in scopes.
+func allEntities(n xast.IsNode) bool {
+	v, ok := n.(xast.NodeValue)
+	if !ok {
+		return false
+	}
+	set, ok := v.Value.(types.Set)
+	if !ok {
+		return isEntity(n)
+	}
+	for m := range set.All() {
+		if _, ok := m.(types.EntityUID); !ok {
+			return false
+		}
+	}
+	return true
 }
 
 func isEntity(n xast.IsNode) bool {
