@@ -19,7 +19,7 @@ var ErrBadToken = errors.New("the token gives no access")
 // NewToken makes a bearer token of 256 random bits. It gives access once an event says so of its [aver.Digest].
 func NewToken() string { return tokenPrefix + base64.RawURLEncoding.EncodeToString(random(32)) }
 
-// IssueCredential makes a bearer token and keeps its digest as the credential. The token (256 random bits) is returned
+// IssueCredential makes a bearer token and keeps its digest as the credential. The token ([NewToken]) is returned
 // once and is nowhere else; c.Digest is set here. With [ErrNotIncluded] the token is valid.
 func (p *Point) IssueCredential(ctx context.Context, by aver.By, reason string, c aver.Credential) (token string, change *Change, err error) {
 	token = NewToken()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,7 @@ type Point struct {
 	// writer is held by whoever changes current; a channel, so that waiting for it can be given up.
 	writer    chan struct{}
 	closed    chan struct{}
+	close     func() error
 	snapshots snapshots
 }
 
@@ -98,6 +100,7 @@ func Open(ctx context.Context, log *ledger.Log, o Options) (*Point, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	p := &Point{log: log, o: o, writer: make(chan struct{}, 1), closed: make(chan struct{})}
+	p.close = sync.OnceValue(p.shutDown)
 	start := p.loadSnapshot()
 	p.snapshots.size = start.State.Size()
 	p.current.Store(start)
@@ -132,16 +135,21 @@ func (p *Point) begin(ctx context.Context) error {
 // Current returns the authority as of now. It takes no lock.
 func (p *Point) Current() *Current { return p.current.Load() }
 
-// Close waits for the change that is being made, refuses further ones, and writes a last snapshot. It is called once.
-func (p *Point) Close() error {
+// Close waits for the change that is being made, refuses further ones, and writes a last snapshot. Further calls return
+// what the first did.
+func (p *Point) Close() error { return p.close() }
+
+func (p *Point) shutDown() error {
 	p.writer <- struct{}{}
 	close(p.closed)
 	<-p.writer
 	p.snapshots.running.Wait()
-	if at := p.Current(); p.o.SnapshotPath != "" && at.Head.Size != p.snapshots.size {
-		if err := p.writeSnapshot(at); err != nil {
-			return fmt.Errorf("write the snapshot of the authority: %w", err)
-		}
+	at := p.Current()
+	if p.o.SnapshotPath == "" || at.Head.Size == p.snapshots.size {
+		return nil
+	}
+	if err := p.writeSnapshot(at); err != nil {
+		return fmt.Errorf("write the snapshot of the authority: %w", err)
 	}
 	return nil
 }

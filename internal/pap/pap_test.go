@@ -383,6 +383,9 @@ func TestReopen(t *testing.T) {
 	if _, err := point.Do(context.Background(), root, "", aver.EventEntityPut, doc("2")); !errors.Is(err, pap.ErrClosed) {
 		t.Errorf("a change after Close: %v", err)
 	}
+	if err := point.Close(); err != nil {
+		t.Errorf("closed again: %v", err)
+	}
 	info, err := os.Stat(p.snapshot())
 	if err != nil || info.Mode() != 0o600 {
 		t.Fatalf("snapshot %v, %v", info.Mode(), err)
