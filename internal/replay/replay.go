@@ -203,33 +203,13 @@ func (r *run) decideAll(entries []ledger.Indexed) ([]decided, error) {
 
 // decide decides one record again. Only a log that can't be read is an error.
 func (r *run) decide(e ledger.Indexed) (decided, error) {
-	record, err := aver.ParseRecord(e.Payload)
+	record, req, lacking, err := reopen(e.Entry)
 	if err != nil {
 		return decided{}, err
 	}
 	out := decided{Result: Result{Index: e.Index, ID: record.ID, Recorded: record.Decision.Outcome}, counters: record.Decision.Counters}
-	missing := func(format string, args ...any) {
-		out.Verdict = Undetermined
-		out.Missing = append(out.Missing, fmt.Sprintf(format, args...))
-	}
-	if record.Semantics != aver.Semantics {
-		missing("semantics %s, which this build does not have", record.Semantics)
-	}
-	if record.Engine != policy.EngineVersion {
-		missing("engine %s; this build has %s", record.Engine, policy.EngineVersion)
-	}
-	disclosures, err := pdp.ParseDisclosures(e.Private)
-	if err != nil {
-		return decided{}, err
-	}
-	req, withheld, err := pdp.Disclose(record.Request, disclosures)
-	if err != nil {
-		return decided{}, err
-	}
-	for _, at := range withheld {
-		missing("the withheld value at %s", at)
-	}
-	if out.Verdict == Undetermined {
+	if len(lacking) > 0 {
+		out.Verdict, out.Missing = Undetermined, lacking
 		return out, nil
 	}
 	version, err := r.states.at(record.Authority.Size)
@@ -242,9 +222,10 @@ func (r *run) decide(e ledger.Indexed) (decided, error) {
 	}
 	again, evidence := pdp.Decide(version.state, pdp.NewQuery(req), record.Time, used)
 	for _, path := range evidence.Lacks(record.Omitted) {
-		missing("%s, which was sent and not kept", path)
+		out.Missing = append(out.Missing, path+", which was sent and not kept")
 	}
-	if out.Verdict == Undetermined {
+	if len(out.Missing) > 0 {
+		out.Verdict = Undetermined
 		return out, nil
 	}
 	out.Again, out.Verdict = again.Outcome, Match
@@ -273,6 +254,32 @@ func (r *run) decide(e ledger.Indexed) (decided, error) {
 		out.Verdict = Mismatch
 	}
 	return out, nil
+}
+
+// reopen reads an entry of the decision log. Missing names what deciding it
+// again would need and nobody here has.
+func reopen(e ledger.Entry) (record *aver.Record, req *aver.Request, missing []string, err error) {
+	if record, err = aver.ParseRecord(e.Payload); err != nil {
+		return nil, nil, nil, err
+	}
+	if record.Semantics != aver.Semantics {
+		missing = append(missing, fmt.Sprintf("semantics %s, which this build does not have", record.Semantics))
+	}
+	if record.Engine != policy.EngineVersion {
+		missing = append(missing, fmt.Sprintf("engine %s; this build has %s", record.Engine, policy.EngineVersion))
+	}
+	disclosures, err := pdp.ParseDisclosures(e.Private)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	req, withheld, err := pdp.Disclose(record.Request, disclosures)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for _, at := range withheld {
+		missing = append(missing, "the withheld value at "+at)
+	}
+	return record, req, missing, nil
 }
 
 func factsText(facts []aver.Fact) string {
