@@ -52,12 +52,10 @@ func minimise(st *authority.State, q *Query, e *Evidence) (kept map[string]any, 
 	party("subject", reads.Sieve(true, []string{"principal"}), "principal")
 	party("resource", resource, "resource")
 	party("action", reads.Sieve(true, []string{"action"}).With("tool"), "action")
-	if q.Request.Context == nil {
-		return kept, nil
-	}
 	context := prune(reads.Sieve(false, []string{"context"}).With("on_behalf_of", "delegation", "parts", "supported_obligations"),
 		q.Request.Context, "context")
-	if parts := q.Request.Parts(); parts != nil {
+	// Policies that read the parts in the context must find them as they were sent.
+	if parts := q.Request.Parts(); parts != nil && !reads.Contains("context.parts") {
 		list := make([]any, len(parts))
 		for i, p := range parts {
 			list[i] = p.ID
