@@ -16,7 +16,7 @@ type Credential struct {
 	Revoked *Mark `json:"revoked,omitempty"`
 }
 
-const maxCredentialName = 128
+var credentialName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}$`)
 
 // credentialDigest is what [aver.Digest] gives, or a SHA-256 as sha256sum prints it.
 var credentialDigest = regexp.MustCompile(`^([A-Za-z0-9_-]{43}|[0-9a-f]{64})$`)
@@ -36,8 +36,8 @@ func (s *State) Credentials() []*Credential {
 
 func (s *State) credentialIssued(c *aver.Credential, m Mark) error {
 	switch {
-	case c.Name == "" || len(c.Name) > maxCredentialName || strings.ContainsAny(c.Name, " \t\r\n/\"\\"):
-		return fmt.Errorf("name %q: a credential's name has 1 to %d characters, without spaces, slashes or quotes", c.Name, maxCredentialName)
+	case !credentialName.MatchString(c.Name):
+		return fmt.Errorf("name %.128q: a credential's name has 1 to 128 letters, digits or any of . _ @ : + -, and begins with a letter or digit", c.Name)
 	case c.Name == "aver":
 		return fmt.Errorf(`the name "aver" is kept for what Aver does by itself`)
 	case c.Role != aver.RolePEP && c.Role != aver.RoleAdmin && c.Role != aver.RoleAuditor:

@@ -1,6 +1,7 @@
 package authority_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -11,40 +12,42 @@ import (
 	"github.com/aver-authz/aver/internal/authority"
 )
 
+var oneDoc = []aver.ResourceScope{{Type: "doc", ID: "1"}}
+
 // A second implementation must make the same Cedar text, so these stand in docs/formats-authority.md too.
+var grantPolicies = map[string]struct {
+	to        aver.Ref
+	actions   []string
+	resources []aver.ResourceScope
+	condition string
+	want      string
+}{
+	"one of each": {ref("user:b"), []string{"read"}, oneDoc, "",
+		`permit (principal == user::"b", action == Action::"read", resource == doc::"1");`},
+	"several actions": {ref("user:b"), []string{"read", "write"}, oneDoc, "",
+		`permit (principal == user::"b", action in [Action::"read", Action::"write"], resource == doc::"1");`},
+	"any action": {ref("user:b"), []string{"read", "*"}, oneDoc, "",
+		`permit (principal == user::"b", action, resource == doc::"1");`},
+	"beginnings of actions": {ref("user:b"), []string{"payment.*", "read"}, oneDoc, "",
+		"permit (principal == user::\"b\", action, resource == doc::\"1\")\nwhen {\ncontext.aver.action.name like \"payment.*\" || context.aver.action.name == \"read\"\n};"},
+	"a type": {ref("user:b"), []string{"read"}, []aver.ResourceScope{{Type: "doc"}}, "",
+		`permit (principal == user::"b", action == Action::"read", resource is doc);`},
+	"several resources": {ref("user:b"), []string{"read"}, []aver.ResourceScope{{Type: "doc", ID: "1"}, {Type: "Bank::account"}}, "",
+		"permit (principal == user::\"b\", action == Action::\"read\", resource)\nwhen {\nresource == doc::\"1\" || resource is Bank::account\n};"},
+	"any resource": {ref("user:b"), []string{"read"}, []aver.ResourceScope{{Type: "doc", ID: "1"}, {Type: "*"}}, "",
+		`permit (principal == user::"b", action == Action::"read", resource);`},
+	"everything": {ref("user:b"), []string{"*"}, []aver.ResourceScope{{Type: "*"}}, "",
+		`permit (principal == user::"b", action, resource);`},
+	"condition": {ref("user:b"), []string{"*"}, []aver.ResourceScope{{Type: "*"}}, "resource.amount < 100 // cents",
+		"permit (principal == user::\"b\", action, resource)\nwhen {\nresource.amount < 100 // cents\n};"},
+	"all clauses, in order": {ref("user:b"), []string{"a*"}, []aver.ResourceScope{{Type: "doc"}, {Type: "file"}}, "true",
+		"permit (principal == user::\"b\", action, resource)\nwhen {\ncontext.aver.action.name like \"a*\"\n}\nwhen {\nresource is doc || resource is file\n}\nwhen {\ntrue\n};"},
+	"escapes": {aver.Ref{Type: "user", ID: "\"\\\n\x7f*å\u2028"}, []string{`a"b*`, "x*"}, oneDoc, "",
+		"permit (principal == user::\"\\\"\\\\\\u{a}\\u{7f}*å\u2028\", action, resource == doc::\"1\")\nwhen {\ncontext.aver.action.name like \"a\\\"b*\" || context.aver.action.name like \"x*\"\n};"},
+}
+
 func TestGrantPolicy(t *testing.T) {
-	doc := []aver.ResourceScope{{Type: "doc", ID: "1"}}
-	tests := map[string]struct {
-		to        aver.Ref
-		actions   []string
-		resources []aver.ResourceScope
-		condition string
-		want      string
-	}{
-		"one of each": {ref("user:b"), []string{"read"}, doc, "",
-			`permit (principal == user::"b", action == Action::"read", resource == doc::"1");`},
-		"several actions": {ref("user:b"), []string{"read", "write"}, doc, "",
-			`permit (principal == user::"b", action in [Action::"read", Action::"write"], resource == doc::"1");`},
-		"any action": {ref("user:b"), []string{"read", "*"}, doc, "",
-			`permit (principal == user::"b", action, resource == doc::"1");`},
-		"beginnings of actions": {ref("user:b"), []string{"payment.*", "read"}, doc, "",
-			"permit (principal == user::\"b\", action, resource == doc::\"1\")\nwhen {\ncontext.aver.action.name like \"payment.*\" || context.aver.action.name == \"read\"\n};"},
-		"a type": {ref("user:b"), []string{"read"}, []aver.ResourceScope{{Type: "doc"}}, "",
-			`permit (principal == user::"b", action == Action::"read", resource is doc);`},
-		"several resources": {ref("user:b"), []string{"read"}, []aver.ResourceScope{{Type: "doc", ID: "1"}, {Type: "Bank::account"}}, "",
-			"permit (principal == user::\"b\", action == Action::\"read\", resource)\nwhen {\nresource == doc::\"1\" || resource is Bank::account\n};"},
-		"any resource": {ref("user:b"), []string{"read"}, []aver.ResourceScope{{Type: "doc", ID: "1"}, {Type: "*"}}, "",
-			`permit (principal == user::"b", action == Action::"read", resource);`},
-		"everything": {ref("user:b"), []string{"*"}, []aver.ResourceScope{{Type: "*"}}, "",
-			`permit (principal == user::"b", action, resource);`},
-		"condition": {ref("user:b"), []string{"*"}, []aver.ResourceScope{{Type: "*"}}, "resource.amount < 100 // cents",
-			"permit (principal == user::\"b\", action, resource)\nwhen {\nresource.amount < 100 // cents\n};"},
-		"all clauses, in order": {ref("user:b"), []string{"a*"}, []aver.ResourceScope{{Type: "doc"}, {Type: "file"}}, "true",
-			"permit (principal == user::\"b\", action, resource)\nwhen {\ncontext.aver.action.name like \"a*\"\n}\nwhen {\nresource is doc || resource is file\n}\nwhen {\ntrue\n};"},
-		"escapes": {aver.Ref{Type: "user", ID: "\"\\\n\x7f*å\u2028"}, []string{`a"b*`, "x*"}, doc, "",
-			"permit (principal == user::\"\\\"\\\\\\u{a}\\u{7f}*å\u2028\", action, resource == doc::\"1\")\nwhen {\ncontext.aver.action.name like \"a\\\"b*\" || context.aver.action.name like \"x*\"\n};"},
-	}
-	for name, test := range tests {
+	for name, test := range grantPolicies {
 		t.Run(name, func(t *testing.T) {
 			g := aver.Grant{ID: "g", From: ref("user:a"), To: test.to, Actions: test.actions, Resources: test.resources, Condition: test.condition}
 			if got := authority.GrantPolicy(&g); got != test.want {
@@ -125,4 +128,23 @@ func anyOf[T any](list []T, holds func(T) bool) bool {
 		}
 	}
 	return false
+}
+
+// docs/formats-authority.md is what a second implementation is written from.
+func TestFormatsAreDescribed(t *testing.T) {
+	text, err := os.ReadFile("../../docs/formats-authority.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := string(text)
+	for name, test := range grantPolicies {
+		if name != "escapes" && !strings.Contains(doc, "\n"+test.want+"\n") {
+			t.Errorf("the example %q is not in it:\n%s", name, test.want)
+		}
+	}
+	for _, c := range life() {
+		if !strings.Contains(doc, "| `"+string(c.typ)+"` |") {
+			t.Errorf("event type %s is not in it", c.typ)
+		}
+	}
 }

@@ -90,7 +90,7 @@ func TestRefusedEvents(t *testing.T) {
 		"unknown grant revoked":         {nil, revoke("g"), `there is no grant "g"`},
 		"grant revoked twice":           {[]change{grant("g", "user:a", "user:b"), revoke("g")}, revoke("g"), `grant "g" is already revoked, by event 1`},
 
-		"credential without a name":     {nil, credential("", aver.RolePEP, digests[0]), "a credential's name has 1 to 128 characters"},
+		"credential without a name":     {nil, credential("", aver.RolePEP, digests[0]), "a credential's name has 1 to 128 letters"},
 		"credential named as Aver":      {nil, credential("aver", aver.RolePEP, digests[0]), `the name "aver" is kept for what Aver does by itself`},
 		"credential of no role":         {nil, credential("c", "root", digests[0]), `role "root" is not one of "pep", "admin" and "auditor"`},
 		"credential that holds a token": {nil, credential("c", aver.RolePEP, "aver_secret"), "the digest is not a SHA-256"},
