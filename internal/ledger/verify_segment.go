@@ -64,8 +64,11 @@ func (v *verifier) listSegments() ([]segmentJob, error) {
 	sort.SliceStable(jobs, func(i, j int) bool { return jobs[i].seq < jobs[j].seq })
 	var next *segment.Header
 	for i := len(jobs) - 1; i >= 0; i-- {
+		if jobs[i].duplicate {
+			continue // it has no place in the chain
+		}
 		jobs[i].next = next
-		if h, ok := v.peek(jobs[i]); ok && !jobs[i].duplicate {
+		if h, ok := v.peek(jobs[i]); ok {
 			next = &h
 		}
 	}
@@ -222,6 +225,9 @@ func (v *verifier) checkRaw(ctx context.Context, job segmentJob, f disk.File) (s
 	}
 	if scan.Err() != nil {
 		return res, scan.Err()
+	}
+	for _, off := range scan.BadMarks() {
+		v.finding(job.name, off, scan.Index(), "the mark at a group's end is damaged")
 	}
 	if job.next != nil && !cut && !job.duplicate {
 		v.finding(job.name, scan.Offset(), scan.Index(), "the segment ends before entry %d, where the next one begins", job.next.Base)

@@ -19,6 +19,7 @@ type Faulty struct {
 	faults []*fault
 	counts map[string]int
 	trace  []string
+	hooks  map[int]func()
 }
 
 // NewFaulty wraps a file system.
@@ -92,6 +93,16 @@ func (f *Faulty) Inject(description string) error {
 	return nil
 }
 
+// Before calls hook before the n'th operation from the start, of whatever kind.
+func (f *Faulty) Before(n int, hook func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.hooks == nil {
+		f.hooks = map[int]func(){}
+	}
+	f.hooks[n] = hook
+}
+
 // Heal removes all faults.
 func (f *Faulty) Heal() {
 	f.mu.Lock()
@@ -121,6 +132,9 @@ func (f *Faulty) doTorn(op, p string, effect, half func() error) error {
 	f.counts[op]++
 	f.counts["any"]++
 	f.trace = append(f.trace, op+" "+p)
+	if hook := f.hooks[f.counts["any"]]; hook != nil {
+		hook()
+	}
 	var hit *fault
 	for _, ft := range f.faults {
 		if ft.op != "any" && ft.op != op || !strings.Contains(p, ft.match) || ft.times == 0 {

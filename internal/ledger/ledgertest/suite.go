@@ -40,8 +40,10 @@ func Options(fsys disk.FS) ledger.Options {
 
 // Entry makes the i'th test entry: the leaf holds the payload's SHA-256, as CheckEntry wants it; each third has a
 // private part.
-func Entry(i int) ledger.Entry {
-	payload := fmt.Appendf(nil, `{"n":%d,"text":%q}`, i, bytes.Repeat([]byte{'a' + byte(i%26)}, 20+i%50))
+func Entry(i int) ledger.Entry { return sized(i, 20+i%50) }
+
+func sized(i, length int) ledger.Entry {
+	payload := fmt.Appendf(nil, `{"n":%d,"text":"%s"}`, i, bytes.Repeat([]byte{'a' + byte(i%26)}, length))
 	e := ledger.Entry{Leaf: fmt.Appendf(nil, "leaf %d %x", i, sha256.Sum256(payload)), Payload: payload}
 	if i%3 == 0 {
 		e.Private = fmt.Appendf(nil, "private %d", i)

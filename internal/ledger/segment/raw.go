@@ -81,10 +81,11 @@ const (
 	Padding Ending = iota
 	// Closed: a close mark was found, and nothing but zeros follows.
 	Closed
-	// Torn: the last write did not reach the disk completely. Nothing in it was acknowledged.
+	// Torn: the last write did not reach the disk completely, as a crash can leave it: whole sectors are missing.
+	// Nothing in it was acknowledged.
 	Torn
-	// Stray: nonzero bytes that are not the beginning of a group, as a power cut can leave when the first sector of a
-	// write is lost; or damage in the padding.
+	// Stray: bytes follow that cannot have been acknowledged, since they are no complete group, and that no crash is
+	// expected to leave. A writer may cut them off; a verifier reports them.
 	Stray
 	// Damaged: a group that was complete once is not what was written.
 	Damaged
@@ -106,7 +107,9 @@ type Scanner struct {
 	reason  string
 	err     error
 	done    bool
-	resumed bool // the first group says where the scan begins
+	// badMarks are the offsets of wrong end marks of groups that are good otherwise.
+	badMarks []int64
+	resumed  bool // the first group says where the scan begins
 }
 
 // NewScanner scans from off (RawHeaderSize for all groups), where the next entry has the given index and the group
@@ -143,8 +146,14 @@ func (s *Scanner) Next() bool {
 		return false
 	}
 	content := b[GroupHeaderSize : len(b)-groupEndSize]
-	if crc32.Checksum(content, castagnoli) != sum || string(b[len(b)-groupEndSize:]) != groupEnd {
-		s.classifyGroup(b)
+	if mark := b[len(b)-groupEndSize:]; string(mark) != groupEnd {
+		s.classifyGroup(b, crc32.Checksum(content, castagnoli) == sum)
+		if s.done {
+			return false
+		}
+		s.badMarks = append(s.badMarks, s.off+g.Len()-groupEndSize)
+	} else if crc32.Checksum(content, castagnoli) != sum {
+		s.classifyGroup(b, false)
 		return false
 	}
 	if g.Count == 0 {
@@ -171,6 +180,9 @@ func (s *Scanner) Index() uint64 { return s.index }
 
 // Link is the link of the last group.
 func (s *Scanner) Link() tlog.Hash { return s.link }
+
+// BadMarks are the offsets, in bytes, of end marks that are damaged although their group's content is not.
+func (s *Scanner) BadMarks() []int64 { return s.badMarks }
 
 // Err is the error of reading the file, if that is what ended the scan.
 func (s *Scanner) Err() error { return s.err }
@@ -207,16 +219,15 @@ func (s *Scanner) header() (g Group, sum uint32, ok bool) {
 	if ok {
 		return g, sum, true
 	}
-	// A header is torn only where it crosses a sector's border: one part is there, the other and all after it are not.
 	border := int(sector - s.off%sector)
-	switch {
-	case border < n && allZero(h[border:]):
-		if zero, _ := s.zeroFrom(s.off + int64(n)); zero && s.err == nil {
-			s.stop(Torn, "the last group's header was not written completely")
-			break
-		}
-		s.stop(Damaged, "the group's header is damaged")
-	case border < n && allZero(h[:border]):
+	crossing := border < n // part of the header lies in one sector, the rest in the next
+	switch zero, _ := s.zeroFrom(s.off + int64(n)); {
+	case s.err != nil:
+	case crossing && allZero(h[border:]) && string(h[:min(border, 8)]) == groupMagic[:min(border, 8)]:
+		s.stop(Torn, "the last group's header was not written completely")
+	case zero:
+		s.stop(Stray, "the bytes after the last group are not a group")
+	case crossing && allZero(h[:border]):
 		s.stop(Stray, "the bytes after the last group are not the beginning of a group")
 	default:
 		s.stop(Damaged, "the group's header is damaged")
@@ -227,23 +238,33 @@ func (s *Scanner) header() (g Group, sum uint32, ok bool) {
 // sector is the unit that a disk writes completely or not at all, in bytes.
 const sector = 512
 
-// classifyGroup decides whether the group at s.off, whose header is good and whose content is not, is torn or damaged.
-func (s *Scanner) classifyGroup(b []byte) {
-	if zero, _ := s.zeroFrom(s.off + int64(len(b))); s.err != nil {
-		return
-	} else if !zero {
+// classifyGroup decides what the group at s.off is, whose header is good and whose content or end mark is not. It does
+// not stop if only the mark is wrong, and not for a write that was torn.
+func (s *Scanner) classifyGroup(b []byte, contentGood bool) {
+	zero, _ := s.zeroFrom(s.off + int64(len(b)))
+	switch {
+	case s.err != nil:
+	case zero && s.missesSector(b):
+		s.stop(Torn, "the last group was not written completely")
+	case contentGood:
+	case zero && allZero(b[len(b)-groupEndSize:]):
+		s.stop(Stray, "the last group's end is missing")
+	default:
 		s.stop(Damaged, "the group's content is damaged")
-		return
 	}
+}
+
+// missesSector reports whether the part of the group b at s.off that lies in some sector is all zero. No part of a
+// complete group is, unless its entries hold so many zeros in a row.
+func (s *Scanner) missesSector(b []byte) bool {
 	for i := 0; i < len(b); {
 		n := min(int(sector-(s.off+int64(i))%sector), len(b)-i)
 		if allZero(b[i : i+n]) {
-			s.stop(Torn, "the last group was not written completely")
-			return
+			return true
 		}
 		i += n
 	}
-	s.stop(Damaged, "the group's content is damaged")
+	return false
 }
 
 func (s *Scanner) close(g Group) bool {
