@@ -256,19 +256,25 @@ func TestRefusedChangeWritesNothing(t *testing.T) {
 	}
 }
 
-// An answer that was waited for too long is still an answer: the change is made.
+// Who gives up while a change is made does not undo it: what is committed is in effect.
 func TestChangeIsMadeThoughTheCallerIsGone(t *testing.T) {
-	point, log, _ := newPlace(t).open(t)
+	p := newPlace(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	change, err := point.Do(ctx, root, "", aver.EventEntityPut, doc("1"))
-	switch {
-	case change == nil && errors.Is(err, context.Canceled): // gave up before anything was written
-		if size, _ := log.Head(); size != 2 {
-			t.Errorf("the log has %d events", size)
+	begun := false
+	p.now = func() time.Time { // the clock is read when the change is on its way
+		if begun {
+			cancel()
 		}
-	case change == nil || err != nil && !errors.Is(err, pap.ErrNotIncluded):
+		return time.Now()
+	}
+	point, log, _ := p.open(t)
+	begun = true
+	change, err := point.Do(ctx, root, "", aver.EventEntityPut, doc("1"))
+	if change == nil || err != nil && !errors.Is(err, pap.ErrNotIncluded) {
 		t.Errorf("got %v, %v", change, err)
+	}
+	if _, ok := point.Current().State.EntityFact(doc("1").Ref); !ok {
+		t.Error("the change is not in effect")
 	}
 	checkCurrent(t, point, log)
 }
@@ -492,5 +498,43 @@ func TestInvalidLogIsNotServed(t *testing.T) {
 	}
 	if point, err := pap.Open(t.Context(), log, pap.Options{}); point != nil || err == nil || !strings.Contains(err.Error(), "authority log, event 2: ") {
 		t.Errorf("got %v, %v", point, err)
+	}
+}
+
+// ledger.Verify knows nothing of events but what CheckEntry tells it.
+func TestVerifyFindsAnEntryThatIsNoEvent(t *testing.T) {
+	p := newPlace(t)
+	point, log, _ := p.open(t)
+	put(t, point, "1")
+	verify := func() ledger.Report {
+		t.Helper()
+		key, err := ledger.LoadOrCreateKey(filepath.Join(p.dir, "key"), origin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := ledger.Verify(t.Context(), filepath.Join(p.dir, "authority"), ledger.VerifyOptions{
+			Origin: origin, Verifier: key.Verifier, CheckEntry: pap.CheckEntry,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return report
+	}
+	if report := verify(); !report.OK() || report.Size != 3 {
+		t.Errorf("%+v", report)
+	}
+	entry, err := log.Entry(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry.Payload = bytes.Replace(entry.Payload, []byte("for a test"), []byte("for a jest"), 1)
+	if _, err := log.Append(t.Context(), entry); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.CheckpointNow(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if report := verify(); len(report.Findings) != 1 || report.Findings[0].Index != 3 || !strings.Contains(report.Findings[0].What, "the leaf does not commit to this payload") {
+		t.Errorf("%+v", report)
 	}
 }
