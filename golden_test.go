@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -40,7 +41,11 @@ func samples() []sample {
 	for kind, l := range sampleLeaves() {
 		out = append(out, sample{"leaf/" + kind + ".json", l.AppendCanonical(nil)})
 	}
-	return out
+	return append(out,
+		sample{"disclosure/creditor_iban.json", sampleDisclosed},
+		sample{"disclosure/private.json", AppendCanonical(nil, []any{sampleDisclosure})},
+		sample{"answer/partially_authorized.json", must(CanonicalJSON(json.RawMessage(must(sampleAnswer().JSON()))))},
+	)
 }
 
 // The golden files pin the bytes of evidence: a change of one would make what
@@ -187,17 +192,13 @@ func hashOf(s string) string {
 
 // sampleDisclosure is a member that the permitted sample holds as a digest only
 // (RFC 9901).
-var sampleDisclosure = base64.RawURLEncoding.EncodeToString(
-	AppendCanonical(nil, []any{"bGVnYWwgd2lubmVyIHRoYQ", "creditor_iban", "DE89370400440532013000"}))
+var (
+	sampleDisclosed  = AppendCanonical(nil, []any{"bGVnYWwgd2lubmVyIHRoYQ", "creditor_iban", "DE89370400440532013000"})
+	sampleDisclosure = base64.RawURLEncoding.EncodeToString(sampleDisclosed)
+)
 
 // samplePermittedRequest is the request of the permitted sample as it was sent.
-const samplePermittedRequest = `{
-  "subject": {"type": "ai_agent", "id": "ap-agent", "properties": {"version": "2.3"}},
-  "action": {"name": "payment.approve", "properties": {"tool": "erp"}},
-  "resource": {"type": "payment", "id": "p-20931",
-    "properties": {"amount": 125000, "creditor_iban": "DE89370400440532013000", "line items": 3}},
-  "context": {"on_behalf_of": {"type": "user", "id": "ann"}, "delegation": ["g-ap-ann"], "trace": "4bf92f35"}
-}`
+var samplePermittedRequest = string(must(os.ReadFile("testdata/request/permitted.json")))
 
 // sampleRecords holds a record for each outcome, and among them every member
 // that a record can have.
@@ -372,6 +373,19 @@ func sampleRecords() []*Record {
 	}, Fact{Ref{"report-tool", "application"}, nil}, Fact{Ref{"eu", "ledger"}, event(90)}, Fact{Ref{"bo", "user"}, event(6)})
 
 	return []*Record{permitted, restricted, partial, escalated, challenged, denied}
+}
+
+// sampleAnswer is the answer that goes with the third sample.
+func sampleAnswer() *Answer {
+	r := sampleRecords()[2]
+	leaf := NewLeaf(r.Kind, r.ID, r.Time, r.AppendCanonical(nil))
+	leaf.Outcome = &r.Decision.Outcome
+	hash := sha256.Sum256(leaf.AppendCanonical([]byte{0})) // RFC 6962
+	r.Decision.Reasons[0].Text = "2 of 3 parts are allowed."
+	return &Answer{
+		Decision: r.Decision, EvaluationID: r.ID, Time: r.Time,
+		Receipt: Receipt{Origin: "example.com/decisions", Index: 7, LeafHash: base64.StdEncoding.EncodeToString(hash[:])},
+	}
 }
 
 // sampleEvents holds one event of each type.
