@@ -50,12 +50,11 @@ type Options struct {
 	// PublicLogs serves /log/ without a token. Leaves hold no personal data, but their number and times are there.
 	PublicLogs bool
 
-	MaxBody    int64         // bytes of a request's body; 0 means 1 MiB
-	MaxBatch   int           // evaluations in one request; 0 means 1,000
-	Timeout    time.Duration // for one request; 0 means 15 s
-	Logger     *slog.Logger  // nil discards
-	Version    string        // of the program
-	retryAfter time.Duration // when the ledger names none
+	MaxBody  int64         // bytes of a request's body; 0 means 1 MiB
+	MaxBatch int           // evaluations in one request; 0 means 1,000
+	Timeout  time.Duration // for one request; 0 means 15 s
+	Logger   *slog.Logger  // nil discards
+	Version  string        // of the program
 }
 
 // Log is what the API uses of one of the logs.
@@ -115,7 +114,6 @@ func New(o Options) (*API, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	o.retryAfter = time.Second
 	a := &API{o: o, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection()}
 	var err error
 	if a.metrics, err = newMetrics(o.Registry); err != nil {
@@ -154,9 +152,6 @@ func (a *API) unrouted(c *call) error {
 		c.w.Header().Set("Allow", allow)
 		return &problem{Slug: "method-not-allowed", Status: http.StatusMethodNotAllowed,
 			Detail: fmt.Sprintf("%s is not possible here; possible: %s", c.Method, allow)}
-	case probe.status >= 300 && probe.status < 400:
-		c.w.Header().Set("Location", probe.header.Get("Location"))
-		return &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: "the path is not in its shortest form"}
 	}
 	return &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: "there is nothing at this path; GET /v1/openapi.yaml lists what there is"}
 }

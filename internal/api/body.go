@@ -22,7 +22,7 @@ func (a *API) readJSON(c *call, limit int64) (any, error) {
 		return nil, &problem{Slug: "unsupported-media-type", Status: http.StatusUnsupportedMediaType,
 			Detail: "the body must be JSON and say so: Content-Type: application/json"}
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(c.w, c.Body, limit))
+	text, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, limit))
 	var tooLong *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLong):

@@ -25,8 +25,8 @@ type problem struct {
 	Position *position       // in the body
 	Errors   []bundleProblem // in a bundle
 
-	retryAfter time.Duration
-	cause      error // for the log only
+	retryAfter time.Duration // with 503; at least a second is said
+	cause      error         // for the log only
 }
 
 type position struct {
@@ -92,14 +92,14 @@ func (a *API) problemOf(err error) *problem {
 	case errors.Is(err, pdp.ErrNotFound):
 		return &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: pdp.ErrNotFound.Error()}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return &problem{Slug: "timeout", Status: http.StatusServiceUnavailable, retryAfter: a.o.retryAfter, cause: err,
+		return &problem{Slug: "timeout", Status: http.StatusServiceUnavailable, cause: err,
 			Detail: "the request was not finished in time; whether it was recorded is not known"}
 	case errors.Is(err, pap.ErrClosed):
-		return &problem{Slug: "unavailable", Status: http.StatusServiceUnavailable, Detail: "the server is stopping", retryAfter: a.o.retryAfter}
+		return &problem{Slug: "unavailable", Status: http.StatusServiceUnavailable, Detail: "the server is stopping"}
 	}
 	switch fault := a.o.Fault(err); fault.Kind {
 	case Unavailable:
-		return &problem{Slug: "unavailable", Status: http.StatusServiceUnavailable, retryAfter: max(fault.RetryAfter, a.o.retryAfter), cause: err,
+		return &problem{Slug: "unavailable", Status: http.StatusServiceUnavailable, retryAfter: fault.RetryAfter, cause: err,
 			Detail: "the log can't be written at the moment, so nothing is decided or changed; the server tries again by itself"}
 	case NotFound:
 		return &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: "the log has no such entry"}
@@ -128,12 +128,12 @@ func refusal(refused *pap.RefusedError) *problem {
 // fail answers with an error, in the dialect of the path.
 func (a *API) fail(c *call, err error) {
 	p := a.problemOf(err)
-	if p.cause != nil || p.Slug == "internal" {
+	if p.cause != nil {
 		level := a.o.Logger.Debug
 		if p.Status >= 500 {
 			level = a.o.Logger.Error
 		}
-		level("request failed", "problem", p.Slug, "error", err, "cause", p.cause, "request_id", c.w.Header().Get("X-Request-ID"))
+		level("request failed", "problem", p.Slug, "cause", p.cause, "request_id", c.w.Header().Get("X-Request-ID"))
 	}
 	if c.w.status != 0 {
 		return // the answer has begun; the connection's end shows that it is not whole
