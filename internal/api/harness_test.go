@@ -16,13 +16,14 @@ import (
 	"testing"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/ledger/ledgertest"
 	"github.com/aver-authz/aver/internal/server"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// service is a real server on a data directory of its own, with a token for each role. Every exchange with it is held to
-// the OpenAPI document.
+// service is a real server on a data directory of its own, with a token for each role. Its logs lie in memory, unless it
+// is started with onDisk. Every exchange with it is held to the OpenAPI document.
 type service struct {
 	t      testing.TB
 	server *server.Server
@@ -30,9 +31,11 @@ type service struct {
 	tokens map[aver.Role]string
 }
 
+func onDisk(cfg *server.Config) { cfg.FS = nil }
+
 func start(t testing.TB, change ...func(*server.Config)) *service {
 	t.Helper()
-	cfg := server.Config{DataDir: filepath.Join(t.TempDir(), "data"), Origin: "aver.test"}
+	cfg := server.Config{DataDir: filepath.Join(t.TempDir(), "data"), Origin: "aver.test", FS: ledgertest.NewMem()}
 	for _, f := range change {
 		f(&cfg)
 	}

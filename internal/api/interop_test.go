@@ -9,6 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/aver-authz/aver/internal/datadir"
+	"github.com/aver-authz/aver/internal/replay"
+	"github.com/aver-authz/aver/internal/server"
 )
 
 // people are the users of the interop scenarios: their subject id, email and roles.
@@ -88,15 +92,35 @@ func (s *service) holdTo(p payloads) {
 	}
 }
 
-func startTodo(t *testing.T) *service {
-	s := start(t)
+// replays stops the server and decides everything again from the logs on the disk.
+func (s *service) replays(decisions uint64) {
+	s.t.Helper()
+	if err := s.server.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	logs, err := datadir.OpenReaders(s.server.Dir().Path())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer logs.Close()
+	summary, err := replay.Run(s.t.Context(), logs.Authority, logs.Decisions, replay.Options{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if summary.Decisions != decisions || summary.Match != decisions {
+		s.t.Errorf("replay: %d decisions, %d match; want %d", summary.Decisions, summary.Match, decisions)
+	}
+}
+
+func startTodo(t *testing.T, change ...func(*server.Config)) *service {
+	s := start(t, change...)
 	s.publishDir("testdata/todo")
 	s.registerPeople("user", func(own []string) []string { return own })
 	return s
 }
 
-func startGateway(t *testing.T) *service {
-	s := start(t)
+func startGateway(t *testing.T, change ...func(*server.Config)) *service {
+	s := start(t, change...)
 	s.publishDir("testdata/gateway")
 	s.registerPeople("identity", func(own []string) []string {
 		if own[0] == "admin" {
@@ -112,9 +136,10 @@ func TestInteropTodo(t *testing.T) {
 	if len(draft.Evaluation) != 40 || len(final.Evaluation) != 40 || len(final.Evaluations) != 3 {
 		t.Fatal("the payloads are not those that this test was written for")
 	}
-	s := startTodo(t)
+	s := startTodo(t, onDisk)
 	s.holdTo(draft)
 	s.holdTo(final)
+	s.replays(86)
 }
 
 func TestInteropGateway(t *testing.T) {
@@ -122,7 +147,9 @@ func TestInteropGateway(t *testing.T) {
 	if len(p.Evaluation) != 25 {
 		t.Fatal("the payloads are not those that this test was written for")
 	}
-	startGateway(t).holdTo(p)
+	s := startGateway(t, onDisk)
+	s.holdTo(p)
+	s.replays(25)
 }
 
 // The todo policies, by the words of the scenario: whoever may do it, and nobody else.
