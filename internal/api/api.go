@@ -23,9 +23,10 @@ import (
 
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/why"
 )
 
-// Options configure an [API]. PDP, PAP, the logs, Fault and Registry are required.
+// Options configure an [API]. What has no default beside it is required.
 type Options struct {
 	PDP                  *pdp.Point
 	PAP                  *pap.Point
@@ -34,7 +35,7 @@ type Options struct {
 	// FindDecision returns the index of the record with an evaluation id; [pdp.ErrNotFound] if there is none.
 	FindDecision func(id string) (uint64, error)
 	// Why explains the decision at an index of the decision log.
-	Why func(ctx context.Context, index uint64) (Explanation, error)
+	Why func(ctx context.Context, index uint64) (*why.Explanation, error)
 	// Fault sorts the errors of the logs.
 	Fault func(error) Fault
 	// Ready is nil while decisions can be answered and recorded.
@@ -71,9 +72,6 @@ type Log struct {
 	Consistency func(older, newer uint64) (tlog.TreeProof, error)
 	Tiles       http.Handler // C2SP tlog-tiles, from the log's root
 }
-
-// Explanation is why a decision came out as it did: JSON for programs, String for people.
-type Explanation interface{ String() string }
 
 // Fault is what an error of a log means to a caller.
 type Fault struct {

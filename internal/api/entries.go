@@ -92,15 +92,15 @@ func (a *API) explainDecision(c *call) error {
 	if err != nil {
 		return err
 	}
-	why, err := a.o.Why(c.Context(), index)
+	explanation, err := a.o.Why(c.Context(), index)
 	if err != nil {
 		return err
 	}
 	if c.wantsText() {
-		c.writeText(why.String())
+		c.writeText(explanation.String())
 		return nil
 	}
-	return c.writeJSON(http.StatusOK, why)
+	return c.writeJSON(http.StatusOK, explanation)
 }
 
 func (a *API) proveDecision(c *call) error {

@@ -5,8 +5,14 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/api"
 	"github.com/aver-authz/aver/internal/ledger"
+	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/replay"
+	"github.com/aver-authz/aver/internal/why"
 )
 
 // logView is what the API may use of a log.
@@ -49,6 +55,32 @@ func checkpoint(ctx context.Context, l *ledger.Log, key ledger.Key, atLeast uint
 func covered(note []byte, key ledger.Key) (uint64, error) {
 	size, _, err := ledger.ParseCheckpoint(note, key.Signer.Name(), key.Verifier)
 	return size, err
+}
+
+// why explains the decision at an index of the decision log, with all values: who may read records may read those that
+// stand in them as digests.
+func (s *Server) why(_ context.Context, index uint64) (*why.Explanation, error) {
+	e, err := s.decisions.Entry(index)
+	if err != nil {
+		return nil, err
+	}
+	record, err := aver.ParseRecord(e.Payload)
+	if err != nil {
+		return nil, err
+	}
+	disclosures, err := pdp.ParseDisclosures(e.Private)
+	if err != nil {
+		return nil, err
+	}
+	state := s.pap.Current().State
+	if state.Size() != record.Authority.Size {
+		if state, err = replay.StateAt(s.authority, record.Authority.Size); err != nil {
+			return nil, err
+		}
+	}
+	return why.Explain(state, record, disclosures, why.Place{
+		Origin: s.decisions.Origin(), Index: index, LeafHash: tlog.RecordHash(e.Leaf).String(),
+	})
 }
 
 // fault sorts the ledger's errors for the API, which does not know them.

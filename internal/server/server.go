@@ -56,6 +56,11 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
+	if cfg.TLSCert != "" {
+		if _, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
+			return nil, fmt.Errorf("TLS certificate: %w", err)
+		}
+	}
 	s := &Server{cfg: cfg}
 	if s.dir, err = datadir.Open(cfg.DataDir, cfg.Origin); err != nil {
 		return nil, err
@@ -149,7 +154,7 @@ func (s *Server) openAPI() (err error) {
 			size, _ := s.decisions.Head()
 			return pdp.Find(s.decisions, size, id)
 		},
-		Fault: fault, Ready: s.Ready,
+		Why: s.why, Fault: fault, Ready: s.Ready,
 		Metrics:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Registry:    registry,
 		ExternalURL: s.cfg.ExternalURL, NoAuth: s.cfg.InsecureNoAuth, PublicLogs: s.cfg.PublicLogs,
