@@ -45,19 +45,23 @@ func (x *explainer) authority() {
 	origin, claimed := x.request.OnBehalfOf()
 	switch {
 	case len(ids) > 0:
-		names := []string{x.out.Asked.Actor.ID}
-		if x.out.Asked.For != nil {
-			names = []string{x.out.Asked.For.ID}
-		}
+		var names []string
 		for _, hop := range x.out.Authority.Chain {
-			to := "?"
-			if hop.To != nil {
-				to = hop.To.ID
+			if hop.From == nil {
+				names = append(names, "?")
+				continue
 			}
-			names = append(names, to)
+			if n := len(names); n == 0 || names[n-1] != hop.From.ID {
+				names = append(names, hop.From.ID)
+			}
+			names = append(names, hop.To.ID)
 		}
-		x.out.Authority.Text = fmt.Sprintf("%s acted on the authority of %s, by %s: %s.",
-			actor, names[0], count(len(ids), "grant"), strings.Join(names, " > "))
+		by := fmt.Sprintf("%s: %s", count(len(ids), "grant"), strings.Join(names, " > "))
+		if x.chainHolds() {
+			x.out.Authority.Text = fmt.Sprintf("%s asked on the authority of %s, by %s.", actor, x.out.Asked.For.ID, by)
+			break
+		}
+		x.out.Authority.Text = fmt.Sprintf("%s showed %s. That chain does not hold, so nobody's authority was passed on.", actor, by)
 	case claimed:
 		x.out.Authority.Text = fmt.Sprintf("%s says that it acts for %s, and names no grant that lets it.", actor, origin.ID)
 	default:
@@ -67,6 +71,21 @@ func (x *explainer) authority() {
 		}
 		x.out.Authority.Text = fmt.Sprintf("%s asked on %s own authority; nobody delegated any for this.", x.out.Asked.Actor.name(), whose)
 	}
+}
+
+// chainHolds tells whether nothing is wrong with the chain by itself, whatever
+// was asked.
+func (x *explainer) chainHolds() bool {
+	for _, s := range x.all {
+		for _, r := range s.Reasons {
+			switch r.Code {
+			case aver.ReasonChainBroken, aver.ReasonChainTooLong, aver.ReasonChainLoop,
+				aver.ReasonGrantUnknown, aver.ReasonGrantRevoked, aver.ReasonGrantExpired, aver.ReasonGrantPending:
+				return false
+			}
+		}
+	}
+	return x.out.Asked.For != nil
 }
 
 func (x *explainer) hop(id string) Hop {

@@ -80,7 +80,13 @@ func (x *explainer) because(s scene, r aver.Reason, gates bool) {
 	case aver.ReasonGrantPending:
 		say(fmt.Sprintf("grant %s valid already (it is from %s on)", r.Grant, x.instant(r.Detail)))
 	case aver.ReasonLimit:
-		say(fmt.Sprintf("grant %s with enough of its limit left (%s)", r.Grant, r.Detail))
+		anyOf := []string{fmt.Sprintf("grant %s with enough of its limit left", r.Grant)}
+		var used, most int64
+		name, numbers, _ := strings.Cut(r.Detail, ": ")
+		if n, _ := fmt.Sscanf(numbers, "%d of %d used", &used, &most); n == 2 && name != "uses" && most > used {
+			anyOf = append(anyOf, fmt.Sprintf("%s at most %d (that much was left)", name, most-used))
+		}
+		say(anyOf...)
 	case aver.ReasonLimitUnread:
 		say(r.Detail + " present, as a whole number of 0 or more")
 	case aver.ReasonUnsupported:

@@ -3,6 +3,7 @@ package why
 import (
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/pdp"
@@ -48,7 +49,8 @@ type Version struct {
 	Published *Event   `json:"published"`
 	Activated *Event   `json:"activated,omitempty"`
 	Owner     string   `json:"owner,omitempty"`
-	Review    string   `json:"review,omitempty"` // the date of the next one
+	Review    string   `json:"review,omitempty"`         // the date of the next one
+	Overdue   bool     `json:"review_overdue,omitempty"` // that date had passed when it was decided
 	Controls  []string `json:"controls,omitempty"`
 }
 
@@ -61,6 +63,7 @@ type Condition struct {
 	Kind  string       `json:"kind"` // principal, action, resource, when or unless
 	Text  string       `json:"text"` // as Cedar
 	State policy.State `json:"state"`
+	Alone policy.State `json:"alone,omitempty"` // of one that was not reached, what it is by itself
 	Error string       `json:"error,omitempty"`
 	Seen  []Seen       `json:"seen,omitempty"`
 	// Alternatives are the parts of an "or", each a list of which all have to hold.
@@ -256,6 +259,7 @@ func (x *explainer) version(bundle string) *Version {
 		out := &Version{
 			Bundle: bundle, Digest: v.Bundle.Digest(), Published: eventOf(v.Mark),
 			Owner: meta.Owner, Review: meta.Review, Controls: meta.Controls,
+			Overdue: meta.Review != "" && meta.Review < x.record.Time.Std().Format(time.DateOnly),
 		}
 		if n := len(v.History); n > 0 {
 			out.Activated = eventOf(v.History[n-1].Mark)
@@ -292,8 +296,11 @@ func (x *explainer) conditions(s scene, v pdp.View, clauses []policy.Clause) []C
 				d.State = Unknown
 			}
 		}
-		if d.State == Unknown {
+		switch d.State {
+		case Unknown:
 			d.Error, unknown = "", true
+		case policy.NotReached:
+			d.Alone = c.Alone
 		}
 		out = append(out, d)
 	}

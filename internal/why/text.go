@@ -68,15 +68,18 @@ func (p page) rows(indent int, rows [][]string) {
 
 func (p page) head(e *Explanation) {
 	p.line(0, "%s", e.Headline)
-	asked := ""
-	if e.PEP.RequestID != "" {
-		asked = ", its request " + e.PEP.RequestID
+	asked := "a PEP that did not say who it is"
+	if e.PEP.Credential != "" {
+		asked = "the PEP " + e.PEP.Credential
 	}
-	p.line(2, "%s, asked by the PEP %s%s", at(e.Decided), e.PEP.Credential, asked)
+	if e.PEP.RequestID != "" {
+		asked += ", its request " + e.PEP.RequestID
+	}
+	p.line(2, "%s, asked by %s", at(e.Decided), asked)
 	p.line(2, "evaluation %s", e.EvaluationID)
 	if e.Again.Verdict == "mismatch" {
-		p.line(2, "CAREFUL: decided again from the same state it comes out %s otherwise, so what follows may not be what happened.",
-			strings.ToUpper(e.Again.Outcome))
+		p.line(2, "CAREFUL: decided again from the same state, it does not come out as the record says (now: %s).", e.Again.Outcome)
+		p.line(2, "What follows may not be what happened.")
 	}
 	p.section("What it means")
 	p.line(2, "%s", e.Meaning)
@@ -122,6 +125,9 @@ func (p page) why(e *Explanation) {
 			rows = append(rows, []string{state, name, f.Why})
 		}
 		p.rows(4, rows)
+		for _, b := range e.Besides {
+			p.line(2, "%s", b)
+		}
 	}
 	for _, q := range e.Policies {
 		p.policy(q)
@@ -155,7 +161,10 @@ func (p page) versions(policies []Policy) {
 		if v.Owner != "" {
 			about = append(about, "owner "+v.Owner)
 		}
-		if v.Review != "" {
+		switch {
+		case v.Overdue:
+			about = append(about, "its review was due "+v.Review)
+		case v.Review != "":
 			about = append(about, "next review "+v.Review)
 		}
 		if len(v.Controls) > 0 {
@@ -192,7 +201,7 @@ func (p page) policy(q Policy) {
 	}
 	p.WriteString("\n")
 	where := ""
-	if q.Line > 0 {
+	if q.File != "" {
 		where = fmt.Sprintf(" (%s:%d)", q.File, q.Line)
 	}
 	p.line(2, "%s %s %s%s%s", what, q.ID, roleWords[q.Role], whom, where)
@@ -215,6 +224,18 @@ var stateWords = map[policy.State]string{
 	Unknown:           "unknown",
 }
 
+// stateOf says what became of a condition. One that was not reached is told by
+// what it is itself, which may be an error only because an earlier one failed.
+func stateOf(c Condition) string {
+	switch c.Alone {
+	case policy.Held:
+		return "would hold"
+	case policy.Failed:
+		return "would fail"
+	}
+	return stateWords[c.State]
+}
+
 func conditionRows(conditions []Condition, indent string) [][]string {
 	var rows [][]string
 	for _, c := range conditions {
@@ -223,7 +244,7 @@ func conditionRows(conditions []Condition, indent string) [][]string {
 			text = "unless " + text
 		}
 		if len(c.Alternatives) > 0 {
-			rows = append(rows, []string{stateWords[c.State], indent + "any of:"})
+			rows = append(rows, []string{stateOf(c), indent + "any of:"})
 			for _, alternative := range c.Alternatives {
 				inner := conditionRows(alternative, indent+"    ")
 				inner[0][1] = indent + "  - " + strings.TrimPrefix(inner[0][1], indent+"    ")
@@ -231,7 +252,7 @@ func conditionRows(conditions []Condition, indent string) [][]string {
 			}
 			continue
 		}
-		row := []string{stateWords[c.State], indent + text}
+		row := []string{stateOf(c), indent + text}
 		if seen := seenWords(c.Seen); seen != "" {
 			row = append(row, seen)
 		}

@@ -139,6 +139,9 @@ func (x *explainer) voucher(v vouched) string {
 }
 
 func (x *explainer) caller() string {
+	if x.record.PEP.Credential == "" {
+		return "claimed by the caller"
+	}
 	return "claimed by the caller (PEP " + x.record.PEP.Credential + ")"
 }
 

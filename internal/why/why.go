@@ -168,6 +168,7 @@ func Explain(st *authority.State, record *aver.Record, disclosures []string, at 
 		x.out.Reasons = x.sentences(record.Decision.Reasons)
 	}
 	x.authority()
+	x.besides()
 	for _, s := range x.all {
 		x.frames(s)
 		x.policies(s)
@@ -303,6 +304,20 @@ func (x *explainer) frames(s scene) {
 			As: f.As, Who: f.Entity, Grant: f.Grant, Part: s.part, Allowed: f.Allowed,
 			Text: x.frameName(f), Why: why, Policies: f.Policies,
 		})
+	}
+}
+
+// besides says what stood in the way whatever the frames said.
+func (x *explainer) besides() {
+	if len(x.out.Authority.Chain) > 0 && !x.chainHolds() {
+		x.out.Besides = append(x.out.Besides, "The chain of grants has to hold as well, and it does not.")
+	}
+	for _, s := range x.all {
+		for _, r := range s.Reasons {
+			if r.Code == aver.ReasonLimit || r.Code == aver.ReasonLimitUnread {
+				x.out.Besides = appendNew(x.out.Besides, "The limits of the grants have to suffice as well, and they do not.")
+			}
+		}
 	}
 }
 

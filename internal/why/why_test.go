@@ -208,12 +208,12 @@ var cases = []struct {
 	{
 		name: "chain-broken", outcome: aver.Denied,
 		request: `{` + agent + `,` + payment("p-16", `"amount":5,"iban":"DE02"`) + `,"context":{"delegation":["g-agent"],"on_behalf_of":{"type":"user","id":"alice"}}}`,
-		says:    []string{"The chain of delegation is broken at grant g-agent", "joins the one before it"},
+		says:    []string{"The chain of delegation is broken at grant g-agent", "showed 1 grant: orchestrator > payments-agent. That chain does not hold", "joins the one before it"},
 	},
 	{
 		name: "grant-expired", outcome: aver.Denied,
 		request: `{` + agent + `,` + payment("p-17", `"amount":5,"iban":"DE02"`) + `,"context":{"delegation":["g-short"]}}`,
-		says:    []string{"grant g-short not expired (it expired 2026-09-21 16:13:20 UTC)"},
+		says:    []string{"grant g-short not expired (it expired 2026-09-21 16:13:20 UTC)", "The chain of grants has to hold as well, and it does not."},
 	},
 	{
 		name: "grant-revoked", outcome: aver.Denied,
@@ -228,7 +228,7 @@ var cases = []struct {
 	{
 		name: "limit-exhausted", outcome: aver.Denied, used: pdp.Usage{{Grant: "g-agent", Name: "uses"}: 3, {Grant: "g-agent", Name: "resource.amount"}: 99_000},
 		request: `{` + agent + `,` + payment("p-19", `"amount":9000,"iban":"DE02"`) + `,"context":{` + chain + `}}`,
-		says:    []string{"grant g-agent with enough of its limit left (resource.amount: 99000 of 100000 used, 9000 asked)"},
+		says:    []string{"grant g-agent with enough of its limit left", "resource.amount at most 1000 (that much was left)", "The limits of the grants have to suffice as well, and they do not."},
 	},
 	{
 		name: "policy-error", outcome: aver.Denied,
@@ -338,7 +338,7 @@ func TestHostileRecords(t *testing.T) {
 	st := company(t)
 	r := rand.New(rand.NewPCG(3, 4))
 	explained := 0
-	for i := range 1200 {
+	for i := range 800 {
 		c := cases[i%len(cases)]
 		d := decide(t, st, c.used, c.request)
 		payload, err := aver.ParseJSON(d.record.AppendCanonical(nil), aver.Limits{})
@@ -398,7 +398,7 @@ func TestHostileRecords(t *testing.T) {
 			}
 		}
 	}
-	if explained < 300 {
+	if explained < 200 {
 		t.Errorf("only %d of the records could be explained", explained)
 	}
 }
