@@ -150,7 +150,13 @@ func (m *Mem) Put(p string, data []byte) {
 	defer m.mu.Unlock()
 	p = path.Clean(p)
 	n := &node{data: append([]byte(nil), data...), synced: append([]byte(nil), data...)}
-	m.names[p], m.durable[p] = n, n
+	for {
+		m.names[p], m.durable[p] = n, n
+		if p = path.Dir(p); p == "/" || p == "." || m.names[p] != nil {
+			return
+		}
+		n = &node{dir: true}
+	}
 }
 
 // Flip inverts bits of one byte of a file, as bit rot or an attacker does.

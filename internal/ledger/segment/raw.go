@@ -201,7 +201,7 @@ func (s *Scanner) fail(err error) {
 
 // header reads the group header at s.off; if there is none, it says why.
 func (s *Scanner) header() (g Group, sum uint32, ok bool) {
-	n := int(min(GroupHeaderSize, s.size-s.off))
+	n := int(max(min(GroupHeaderSize, s.size-s.off), 0))
 	h, ok := s.view(s.off, n)
 	if !ok {
 		return Group{}, 0, false
