@@ -45,6 +45,7 @@ type Explanation struct {
 
 	Reasons  []string `json:"reasons,omitempty"` // of a decision that was made as a whole
 	Frames   []Frame  `json:"frames,omitempty"`  // each has to allow
+	Besides  []string `json:"besides,omitempty"` // what else had to be, and was not
 	Policies []Policy `json:"policies,omitempty"`
 	Closest  []Policy `json:"closest,omitempty"` // the permits that came closest to matching, where none did
 
