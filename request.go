@@ -371,8 +371,11 @@ func (p *Party) json() map[string]any {
 	return object
 }
 
-// MarshalJSON returns the canonical form of the request.
-func (r *Request) MarshalJSON() ([]byte, error) { return AppendCanonical(nil, r.JSON()), nil }
+// MarshalJSON returns the canonical form of the request. Unlike [Request.JSON]
+// and [Request.Digest] it takes properties of any type that encoding/json can
+// write, so a request can be put together in Go; the error says which value has
+// no canonical form.
+func (r *Request) MarshalJSON() ([]byte, error) { return CanonicalJSON(r.JSON()) }
 
 // UnmarshalJSON reads a request as strictly as [ParseJSON] and [ParseRequest].
 func (r *Request) UnmarshalJSON(text []byte) error {

@@ -347,3 +347,22 @@ func TestUnmarshalRequestIsStrict(t *testing.T) {
 		}
 	}
 }
+
+// Whoever puts a request together in Go uses the types at hand.
+func TestMarshalRequestMadeInGo(t *testing.T) {
+	r := &Request{
+		Subject: Party{Ref: Ref{"ann", "user"}, Properties: map[string]any{"groups": []string{"clerks"}, "level": 3.0}},
+		Context: map[string]any{"delegation": []string{"g-1"}, "device": struct {
+			Trusted bool `json:"trusted"`
+		}{true}},
+	}
+	text, err := json.Marshal(r)
+	want := `{"context":{"delegation":["g-1"],"device":{"trusted":true}},"subject":{"id":"ann","properties":{"groups":["clerks"],"level":3},"type":"user"}}`
+	if err != nil || string(text) != want {
+		t.Errorf("got %s, %v; want %s", text, err, want)
+	}
+	r.Context["risk"] = 0.87
+	if _, err := json.Marshal(r); err == nil || !strings.Contains(err.Error(), "/context/risk: 0.87 is not a whole number") {
+		t.Errorf("a fraction: %v", err)
+	}
+}
