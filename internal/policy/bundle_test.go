@@ -212,6 +212,11 @@ func TestLoadLimits(t *testing.T) {
 			map[string][]byte{"a.cedar": []byte("permit(principal,action,resource) when {" + strings.Repeat("!", 5000) + "true};")},
 			"a.cedar:1:1: cannot read the policy: its expressions nest too deeply",
 		},
+		"attributes": {
+			map[string][]byte{"a.cedar": []byte("permit(principal,action,resource) when {resource has " + strings.Repeat("a.", 100_000) + "a};")},
+			"a.cedar:1:255: cannot read the policy: more than 100 attributes follow one another here",
+		},
+		"problems": {map[string][]byte{"a.cedar": []byte(strings.Repeat(";", 200_000))}, "there are more problems, which are not listed"},
 		"schema": {
 			map[string][]byte{"a.cedarschema": []byte("entity a {x: " + strings.Repeat("Set<{x:", 10_000))},
 			"a.cedarschema:1:",
@@ -224,6 +229,15 @@ func TestLoadLimits(t *testing.T) {
 				t.Errorf("got %.300v, want %s", err, tc.want)
 			}
 		})
+	}
+}
+
+func TestLongButHarmlessText(t *testing.T) {
+	branches := strings.Repeat("if context.a.b then context.c . d // x.y\n else ", 120)
+	b := load(t, "permit(principal,action,resource) when {"+branches+"true};\n"+
+		"permit(principal,action,resource) when {context.n == 1"+strings.Repeat(" && context.x.y.z", 300)+"};")
+	if len(b.rules) != 2 {
+		t.Errorf("%d policies", len(b.rules))
 	}
 }
 

@@ -78,15 +78,18 @@ func TestCorpusAgreesWithCedar(t *testing.T) {
 	}
 	slices.Sort(names)
 	requests := 0
-	for _, name := range names {
+	for i, name := range names {
+		if i%corpusShare != 0 {
+			continue
+		}
 		requests += checkCorpusFile(t, name, files)
 		if t.Failed() {
 			t.Fatalf("stopped at %s", name)
 		}
 	}
 	t.Logf("%d requests agree", requests)
-	if requests != 62_000 {
-		t.Errorf("%d requests in the corpus of %s, expected 62,000", requests, EngineVersion)
+	if requests < 62_000/corpusShare {
+		t.Errorf("only %d requests in the corpus of %s, expected 62,000, or one in %d", requests, EngineVersion, corpusShare)
 	}
 }
 

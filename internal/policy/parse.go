@@ -158,19 +158,47 @@ func (s statement) place(e *parseError) *parseError {
 	return e
 }
 
+// checkNesting refuses text on which the parser would spend too much stack or
+// memory: it recurses at brackets, and writes "x has a.b.c" out as "x has a &&
+// x.a has b && x.a.b has c".
 func (s statement) checkNesting() *parseError {
 	c := cursor{text: s.text, line: 1, column: 1}
-	depth := 0
+	fail := func(what string) *parseError {
+		return s.place(&parseError{line: c.line, column: c.column, message: what})
+	}
+	open, dots := 0, 0
+	var last byte // the kind of the last token: a name, a dot, or something else
+	inName := false
 	for c.pos < len(c.text) {
-		line, column := c.line, c.column
-		switch c.step() {
-		case '(', '[', '{':
-			if depth++; depth > MaxNesting {
-				return s.place(&parseError{line: line, column: column, message: fmt.Sprintf("more than %d brackets are open here", MaxNesting)})
+		before := c
+		ch := c.step()
+		name := ch == '_' || ch >= '0' && ch <= '9' || ch >= 'a' && ch <= 'z' || ch >= 'A' && ch <= 'Z'
+		switch {
+		case name:
+			if !inName && last == 'n' {
+				dots = 0 // two names in a row do not belong together
 			}
-		case ')', ']', '}':
-			depth--
+			last = 'n'
+		case ch == 0, ch == ' ', ch == '\t', ch == '\r', ch == '\n':
+		case ch == '.':
+			last = '.'
+			if dots++; dots > MaxNesting {
+				c = before
+				return fail(fmt.Sprintf("more than %d attributes follow one another here", MaxNesting))
+			}
+		default:
+			last, dots = 0, 0
+			switch ch {
+			case '(', '[', '{':
+				if open++; open > MaxNesting {
+					c = before
+					return fail(fmt.Sprintf("more than %d brackets are open here", MaxNesting))
+				}
+			case ')', ']', '}':
+				open--
+			}
 		}
+		inName = name
 	}
 	return nil
 }

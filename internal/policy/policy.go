@@ -30,7 +30,7 @@ const (
 	MaxFileBytes   = 256 << 10 // bytes in one file
 	MaxBundleBytes = 8 << 20   // bytes in all files together
 	MaxPolicies    = 10_000    // policies in a bundle
-	MaxNesting     = 100       // open brackets at any place in Cedar text
+	MaxNesting     = 100       // open brackets at any place in Cedar text, and attributes in a row
 	MaxDepth       = 1000      // height of a policy's syntax tree
 )
 
@@ -71,7 +71,17 @@ func (es Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// maxErrors bounds how many problems are listed; nobody mends more at a time.
+const maxErrors = 500
+
 func (es *Errors) add(file string, line, column int, format string, args ...any) {
+	switch {
+	case len(*es) > maxErrors:
+		return
+	case len(*es) == maxErrors:
+		*es = append(*es, Error{Message: "there are more problems, which are not listed"})
+		return
+	}
 	*es = append(*es, Error{File: file, Line: line, Column: column, Message: fmt.Sprintf(format, args...)})
 }
 

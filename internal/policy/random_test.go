@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,24 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 	"pgregory.net/rapid"
 )
+
+// check runs a property. It draws the same worlds each time, unless AVER_LONG=1
+// in the environment, as in .ci/run, asks for more of them, and for other ones.
+func check(t *testing.T, property func(*rapid.T)) {
+	t.Helper()
+	settings := map[string]string{"rapid.nofailfile": "true", "rapid.seed": "20261124", "rapid.checks": "400"}
+	if os.Getenv("AVER_LONG") == "1" {
+		settings = map[string]string{"rapid.nofailfile": "true", "rapid.checks": "3000"}
+	}
+	for name, value := range settings {
+		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
+			if err := f.Value.Set(value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	rapid.Check(t, property)
+}
 
 // The generators make small worlds in which much collides: few names, entities
 // that refer to one another and to the request's own, expressions of the wrong
@@ -211,7 +231,7 @@ func unindexed(s *Set, entities types.EntityGetter, req types.Request) (cedar.De
 }
 
 func TestIndexAgreesWithCedar(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	check(t, func(t *rapid.T) {
 		set, entities, req := genSet(t), genEntities(t), genRequest(t)
 		got := set.Authorize(entities, req)
 		decision, reasons, errs := unindexed(set, entities, req)
@@ -297,7 +317,7 @@ func TestReadSetIsSufficient(t *testing.T) {
 	uid := func(typ, id string) types.EntityUID {
 		return types.NewEntityUID(types.EntityType(typ), types.String(id))
 	}
-	rapid.Check(t, func(t *rapid.T) {
+	check(t, func(t *rapid.T) {
 		entities := types.EntityMap{}
 		for _, e := range []types.EntityUID{uid("user", "0"), uid("user", "1"), uid("doc", "0"), uid("doc", "1"), uid("Action", "0")} {
 			entities[e] = types.Entity{UID: e, Attributes: genLinked(t, 2), Tags: genLinked(t, 1)}
@@ -370,7 +390,7 @@ func (a askedFor) Get(uid types.EntityUID) (types.Entity, bool) {
 // TestSameBytesEachTime evaluates and explains again and again what depends on
 // the order of maps inside of cedar-go: error messages, and entities read.
 func TestSameBytesEachTime(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	check(t, func(t *rapid.T) {
 		set, entities, req := genSet(t), genEntities(t), genRequest(t)
 		permit, err := CompilePermit("grant", genPermit(t))
 		if err != nil {
@@ -403,7 +423,7 @@ func genPermit(t *rapid.T) string {
 // TestExplanationAgrees holds the evaluation clause by clause against that of
 // the whole policy.
 func TestExplanationAgrees(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	check(t, func(t *rapid.T) {
 		set, entities, req := genSet(t), genEntities(t), genRequest(t)
 		for _, r := range set.rules {
 			e := Explain(r, entities, req)
