@@ -42,8 +42,7 @@ var layers = map[string][]string{
 	},
 	"internal/verify": {".", "internal/authority", "internal/datadir", "internal/ledger", "internal/pap", "internal/pdp"},
 	"internal/demo": {
-		".", "client", "internal/authority", "internal/datadir", "internal/ledger", "internal/pap", "internal/pdp", "internal/policy",
-		"internal/replay", "internal/server", "internal/verify", "internal/why",
+		".", "client", "internal/datadir", "internal/policy", "internal/policytest", "internal/replay", "internal/server", "internal/verify",
 	},
 	"internal/archtest": {},
 }
