@@ -1,0 +1,83 @@
+// Command aver is the command line of Aver: it runs the service, asks it, administers it, and checks its evidence.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/aver-authz/aver/client"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// The exit statuses.
+const (
+	exitOK    = 0
+	exitWrong = 1 // checked, and found wrong
+	exitError = 2 // could not do it
+)
+
+func main() { os.Exit(run()) }
+
+// run executes the program's arguments and returns the exit status.
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv}
+	return c.report(c.root().ExecuteContext(ctx))
+}
+
+// cli is what all commands share: the streams and the flags that stand on each of them.
+type cli struct {
+	in       io.Reader
+	out, err io.Writer
+	env      func(string) string
+	json     bool
+}
+
+// wrongError says that a check was made and failed: exit status 1. With an empty message the command has said on its
+// output what is wrong.
+type wrongError struct{ message string }
+
+func (e *wrongError) Error() string { return e.message }
+
+// report prints an error for people and returns the exit status that belongs to it.
+func (c *cli) report(err error) int {
+	var wrong *wrongError
+	var problems policy.Errors
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &wrong):
+		if wrong.message != "" {
+			fmt.Fprintln(c.err, wrong.message)
+		}
+		return exitWrong
+	case errors.As(err, &problems): // a bundle was read and is wrong; each line is file:line:column: message
+		fmt.Fprintln(c.err, err)
+		return exitWrong
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(c.err, "aver: interrupted")
+		return exitError
+	}
+	fmt.Fprintln(c.err, "aver: "+explain(err))
+	return exitError
+}
+
+// explain turns an error into one that can be acted on.
+func explain(err error) string {
+	var problem *client.Problem
+	if !errors.As(err, &problem) {
+		return strings.TrimSuffix(err.Error(), "\n")
+	}
+	text := problem.Error()
+	for _, d := range problem.Errors {
+		text += "\n  " + d.String()
+	}
+	return text
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aver-authz/aver/internal/ledger"
+	"github.com/aver-authz/aver/internal/verify"
+)
+
+func (c *cli) verify() *cobra.Command {
+	var data string
+	var keys []string
+	cmd := &cobra.Command{
+		Use:   "verify --data DIR [--key VKEY ...]",
+		Short: "Check that both logs are whole, signed and consistent",
+		Long: `Checks every byte of both logs: segments, tiles, entry bundles, checkpoints and signatures; that each
+leaf commits to its payload; that the authority log's events may follow one another; and that every
+decision cites the authority log by its true root. It reads only, and a server may run meanwhile.
+
+Two verdicts, never one. Integrity: the logs are consistent with a key. Trust: it is the key that you
+expected. The second needs the verifier keys (aver log key) from somebody you believe, given with --key;
+without them the keys are those that lie in the directory itself, and trust is not established.
+
+Exit status: 0 nothing wrong; 1 something is wrong, and it is named; 2 the check could not be made.`,
+		Example: `  aver verify --data ./data
+  aver verify --data ./data --key "$(cat authority.vkey)" --key "$(cat decisions.vkey)"
+  aver verify --data ./data --json | jq .logs[].root`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if data == "" {
+				return errNoData
+			}
+			show, wipe := c.progress("bytes")
+			report, err := verify.Run(cmd.Context(), verify.Options{Dir: data, Keys: keys, Progress: show})
+			wipe()
+			if err != nil {
+				return err
+			}
+			if c.json {
+				err = c.printJSON(report)
+			} else {
+				c.printVerified(report)
+			}
+			if err == nil && !report.OK {
+				err = &wrongError{}
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&data, "data", "", "the data directory `DIR`")
+	cmd.Flags().StringArrayVar(&keys, "key", nil, "a verifier key `VKEY` that you trust (C2SP signed-note); repeat for the other log")
+	return cmd
+}
+
+var errNoData = errors.New("no data directory was named: give --data DIR")
+
+func (c *cli) printVerified(r verify.Report) {
+	for _, log := range r.Logs {
+		state := "ok"
+		if !log.OK() {
+			state = "WRONG"
+		}
+		c.printf("%s: %s\n", log.Origin, state)
+		c.printf("  %s, root %s\n", plural(log.Size, "entry", "entries"), log.Root)
+		for _, f := range log.Findings {
+			c.printf("  wrong: %s\n", findingText(f))
+		}
+		for _, f := range log.Notes {
+			c.printf("  note: %s\n", findingText(f))
+		}
+	}
+	if r.Integrity {
+		c.printf("integrity: ok, both logs are consistent with their keys\n")
+	} else {
+		c.printf("integrity: WRONG, see above\n")
+	}
+	switch r.Trust {
+	case verify.Trusted:
+		c.printf("trust: established, both keys are those that you brought\n")
+	case verify.Distrust:
+		c.printf("trust: REFUSED, a key that you brought is not that of a log here\n")
+	case verify.Unchecked:
+		which := "the keys come from the directory itself"
+		if slices.ContainsFunc(r.Logs, func(l verify.Log) bool { return l.Brought }) {
+			which = "one of the keys comes from the directory itself"
+		}
+		c.printf("trust: not established, %s; bring them with --key\n", which)
+	}
+}
+
+func findingText(f ledger.Finding) string {
+	text := f.String()
+	if f.File == "" {
+		text = f.What
+	}
+	if f.Index > 0 {
+		text += fmt.Sprintf(" (entry %d)", f.Index)
+	}
+	return text
+}
