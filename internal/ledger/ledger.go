@@ -33,7 +33,7 @@ type Indexed struct {
 // Limits of an entry, in bytes.
 const (
 	MaxLeaf    = segment.MaxLeaf    // 4096
-	MaxPayload = segment.MaxPayload // 1 MiB
+	MaxPayload = segment.MaxPayload // 8 MiB
 	MaxPrivate = segment.MaxPrivate // 1 MiB
 )
 

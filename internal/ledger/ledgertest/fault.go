@@ -20,6 +20,12 @@ type Faulty struct {
 	counts map[string]int
 	trace  []string
 	hooks  map[int]func()
+	on     []hook
+}
+
+type hook struct {
+	op, match string
+	do        func()
 }
 
 // NewFaulty wraps a file system.
@@ -93,14 +99,21 @@ func (f *Faulty) Inject(description string) error {
 	return nil
 }
 
-// Before calls hook before the n'th operation from the start, of whatever kind.
-func (f *Faulty) Before(n int, hook func()) {
+// Before calls do, which must not use f, before the n'th operation from the start, of whatever kind.
+func (f *Faulty) Before(n int, do func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.hooks == nil {
 		f.hooks = map[int]func(){}
 	}
-	f.hooks[n] = hook
+	f.hooks[n] = do
+}
+
+// On calls do before the next operation of that kind on a path that contains match.
+func (f *Faulty) On(op, match string, do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.on = append(f.on, hook{op, match, do})
 }
 
 // Heal removes all faults.
@@ -132,8 +145,16 @@ func (f *Faulty) doTorn(op, p string, effect, half func() error) error {
 	f.counts[op]++
 	f.counts["any"]++
 	f.trace = append(f.trace, op+" "+p)
-	if hook := f.hooks[f.counts["any"]]; hook != nil {
-		hook()
+	if do := f.hooks[f.counts["any"]]; do != nil {
+		do()
+	}
+	var due func()
+	for i, h := range f.on {
+		if h.op == op && strings.Contains(p, h.match) {
+			due = h.do
+			f.on = append(f.on[:i:i], f.on[i+1:]...)
+			break
+		}
 	}
 	var hit *fault
 	for _, ft := range f.faults {
@@ -152,6 +173,9 @@ func (f *Faulty) doTorn(op, p string, effect, half func() error) error {
 		}
 	}
 	f.mu.Unlock()
+	if due != nil {
+		due() // without the lock, since it may cause operations itself
+	}
 	if hit == nil {
 		return effect()
 	}

@@ -16,6 +16,6 @@ type Entry struct {
 // Limits of an entry's parts, in bytes.
 const (
 	MaxLeaf    = 4096
-	MaxPayload = 1 << 20
+	MaxPayload = 8 << 20
 	MaxPrivate = 1 << 20
 )

@@ -1,0 +1,527 @@
+package ledger_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aver-authz/aver/internal/ledger"
+	"github.com/aver-authz/aver/internal/ledger/disk"
+	"github.com/aver-authz/aver/internal/ledger/ledgertest"
+)
+
+// TestGroupCommitSharesSyncs: entries that wait for the disk at the same time become durable with one sync, and one
+// that is alone does not wait for others.
+func TestGroupCommitSharesSyncs(t *testing.T) {
+	fsys := ledgertest.NewFaulty(ledgertest.NewMem())
+	l := ledgertest.MustOpen(t, ledgertest.Options(fsys), "/log")
+	ledgertest.Append(t, l, 0, 1)
+
+	// Hold up the sync of the first group until the others are in the queue.
+	const others = 100
+	tickets := make([]*ledger.Ticket, others)
+	fsys.On("write", "0000000001.raw", func() {
+		for i := range tickets {
+			var err error
+			if tickets[i], err = l.Enqueue(ledgertest.Entry(2 + i)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	before := fsys.Count("sync")
+	ledgertest.Append(t, l, 1, 2)
+	for i, ticket := range tickets {
+		if r, err := ticket.Wait(t.Context()); err != nil || r.Index != uint64(2+i) || r.Group.Count() != others {
+			t.Fatalf("entry %d: %+v, %v", 2+i, r, err)
+		}
+	}
+	if n := fsys.Count("sync") - before; n > 2+3 { // the segment being prepared may take some
+		t.Errorf("%d syncs for two groups", n)
+	}
+	ledgertest.CheckEntries(t, l, 2+others)
+}
+
+func TestReceipts(t *testing.T) {
+	fsys := ledgertest.NewFaulty(ledgertest.NewMem())
+	o := ledgertest.Options(fsys)
+	l := ledgertest.MustOpen(t, o, "/log")
+	var tickets []*ledger.Ticket
+	fsys.On("write", "0000000001.raw", func() {
+		for i := range 7 {
+			ticket, err := l.Enqueue(ledgertest.Entry(1 + i))
+			if err != nil {
+				t.Error(err)
+			}
+			tickets = append(tickets, ticket)
+		}
+	})
+	ledgertest.Append(t, l, 0, 1)
+	for _, ticket := range tickets {
+		r, err := ticket.Wait(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := r.Committed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(c.Note, ledgertest.Origin+"/commit\n1 7\n") {
+			t.Errorf("note %q", c.Note)
+		}
+		if err := ledger.VerifyReceipt(c, o.Verifier); err != nil {
+			t.Errorf("entry %d: %v", r.Index, err)
+		}
+		for name, forge := range map[string]func(*ledger.CommitReceipt){
+			"another index":        func(c *ledger.CommitReceipt) { c.Index = 8 - c.Index },
+			"an index beyond":      func(c *ledger.CommitReceipt) { c.Index = 8 },
+			"another leaf":         func(c *ledger.CommitReceipt) { c.LeafHash[0] ^= 1 },
+			"a shorter path":       func(c *ledger.CommitReceipt) { c.Path = c.Path[:len(c.Path)-1] },
+			"a longer path":        func(c *ledger.CommitReceipt) { c.Path = append(c.Path, c.LeafHash) },
+			"another first":        func(c *ledger.CommitReceipt) { c.Note = strings.Replace(c.Note, "\n1 7\n", "\n0 7\n", 1) },
+			"a checkpoint":         func(c *ledger.CommitReceipt) { c.Note = string(l.Checkpoint()) },
+			"no note":              func(c *ledger.CommitReceipt) { c.Note = "" },
+			"a note of another":    func(c *ledger.CommitReceipt) { c.Note = foreignNote(t, c.Note) },
+			"somebody else's path": func(c *ledger.CommitReceipt) { c.Path[0][3] ^= 4 },
+		} {
+			forged := c
+			forged.Path = append(forged.Path[:0:0], c.Path...)
+			forge(&forged)
+			// Swapping an index with itself is no forgery.
+			if forged.Index == c.Index && name == "another index" {
+				continue
+			}
+			if ledger.VerifyReceipt(forged, o.Verifier) == nil {
+				t.Errorf("entry %d: a receipt with %s passed", r.Index, name)
+			}
+		}
+	}
+}
+
+// foreignNote signs the text of a commit note with another key of the same name.
+func foreignNote(t *testing.T, msg string) string {
+	t.Helper()
+	k, _, err := ledger.NewKey(ledgertest.Origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := ledgertest.Options(ledgertest.NewMem())
+	o.Signer, o.Verifier = k.Signer, k.Verifier
+	l := ledgertest.MustOpen(t, o, "/log")
+	r, err := l.Append(t.Context(), ledgertest.Entry(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Committed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, sig, _ := strings.Cut(c.Note, "\n\n")
+	text, _, _ := strings.Cut(msg, "\n\n")
+	return text + "\n\n" + sig
+}
+
+// TestFailureDropsWhatWaits: entries behind a failed group get the error too, Generation tells, their indexes go to
+// later entries, and the log goes on by itself.
+func TestFailureDropsWhatWaits(t *testing.T) {
+	fsys := ledgertest.NewFaulty(ledgertest.NewMem())
+	l := ledgertest.MustOpen(t, ledgertest.Options(fsys), "/log")
+	ledgertest.Append(t, l, 0, 3)
+	generation := l.Generation()
+	if err := fsys.Inject("write of 0000000001.raw before EIO"); err != nil {
+		t.Fatal(err)
+	}
+	var behind *ledger.Ticket
+	fsys.On("write", "0000000001.raw", func() { behind, _ = l.Enqueue(ledgertest.Entry(101)) })
+	_, err := l.Append(t.Context(), ledgertest.Entry(100))
+	var unavailable *ledger.UnavailableError
+	if !errors.As(err, &unavailable) || unavailable.RetryAfter <= 0 || !errors.Is(err, ledger.ErrUnavailable) || !errors.Is(err, syscall.EIO) {
+		t.Fatalf("append with a failing disk: %v", err)
+	}
+	if _, err := behind.Wait(t.Context()); !errors.Is(err, ledger.ErrUnavailable) {
+		t.Fatalf("the entry behind: %v", err)
+	}
+	if l.Generation() == generation {
+		t.Error("the generation is the same although entries were dropped")
+	}
+	awaitHealth(t, l)
+	ledgertest.Append(t, l, 3, 6)
+	ledgertest.CheckEntries(t, l, 6)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := ledgertest.Verify(t, fsys, "/log"); !r.OK() || r.Size != 6 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func awaitHealth(t *testing.T, l *ledger.Log) {
+	t.Helper()
+	for l.Health() != nil {
+		select {
+		case <-t.Context().Done():
+			t.Fatal(l.Health())
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// TestFullDisk: with no space left the log takes no entry, says so at once, and goes on by itself once there is space.
+func TestFullDisk(t *testing.T) {
+	mem := ledgertest.NewMem()
+	l := ledgertest.MustOpen(t, ledgertest.Options(mem), "/log")
+	mem.SetCapacity(mem.Used() + 1000)
+	n := 0
+	var err error
+	for ; err == nil; n++ {
+		if n > 100 {
+			t.Fatal("the disk never got full")
+		}
+		_, err = l.Append(t.Context(), ledgertest.Large(n))
+	}
+	n--
+	if !errors.Is(err, ledger.ErrUnavailable) || !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := l.Enqueue(ledgertest.Large(n)); !errors.Is(err, ledger.ErrUnavailable) {
+			t.Fatalf("enqueue on a full disk: %v", err)
+		}
+	}
+	if l.Health() == nil {
+		t.Fatal("healthy on a full disk")
+	}
+	mem.SetCapacity(0)
+	awaitHealth(t, l)
+	for ; n < 40; n++ {
+		if r, err := l.Append(t.Context(), ledgertest.Large(n)); err != nil || r.Index != uint64(n) {
+			t.Fatalf("entry %d after space returned: %+v, %v", n, r, err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := ledgertest.Verify(t, mem, "/log"); !r.OK() || r.Size != 40 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestOpenOnFullDisk: a log that was killed and whose disk is full opens for reading its entries, and writes once there
+// is space.
+func TestOpenOnFullDisk(t *testing.T) {
+	mem := fullLog(t, true)
+	mem.SetCapacity(mem.Used() + 100)
+	l := ledgertest.MustOpen(t, ledgertest.Options(mem), "/log")
+	if !errors.Is(l.Health(), ledger.ErrUnavailable) {
+		t.Fatalf("health: %v", l.Health())
+	}
+	ledgertest.CheckEntries(t, l, 280)
+	if _, err := l.CheckpointNow(t.Context()); !errors.Is(err, ledger.ErrUnavailable) {
+		t.Errorf("a checkpoint was signed for entries that may not be durable: %v", err)
+	}
+	mem.SetCapacity(0)
+	awaitHealth(t, l)
+	ledgertest.Append(t, l, 280, 285)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := ledgertest.Verify(t, mem, "/log"); !r.OK() || r.Size != 285 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestSmallDisk: segments get smaller when the disk is small.
+func TestSmallDisk(t *testing.T) {
+	mem := ledgertest.NewMem()
+	mem.SetCapacity(1 << 20)
+	o := ledgertest.Options(mem)
+	o.FirstSegment, o.MaxSegment = 4<<20, 64<<20
+	l := ledgertest.MustOpen(t, o, "/log")
+	if err := l.Health(); err != nil {
+		t.Fatal(err)
+	}
+	ledgertest.Append(t, l, 0, 100)
+}
+
+func TestRolledBackDisk(t *testing.T) {
+	mem := fullLog(t, false)
+	checkpoint := mem.Read("/log/checkpoint")
+	older := ledgertest.NewMem() // the same log with fewer entries
+	l := ledgertest.MustOpen(t, ledgertest.Options(older), "/log")
+	ledgertest.Append(t, l, 0, 270)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	older.Put("/log/checkpoint", checkpoint)
+	_, err := ledger.Open("/log", ledgertest.Options(older))
+	var shorter *ledger.ShorterError
+	if !errors.Is(err, ledger.ErrShorterThanCheckpoint) || !errors.As(err, &shorter) || shorter.Entries != 270 || shorter.Checkpoint != 280 {
+		t.Fatalf("open: %v", err)
+	}
+	if _, err := ledger.OpenReader("/log", ledgertest.Options(older)); !errors.Is(err, ledger.ErrShorterThanCheckpoint) {
+		t.Errorf("open for reading: %v", err)
+	}
+	if !bytes.Equal(older.Read("/log/checkpoint"), checkpoint) {
+		t.Error("the checkpoint was replaced")
+	}
+}
+
+// TestAnotherHistory: segments that lead to another root than the one that was signed are not continued.
+func TestAnotherHistory(t *testing.T) {
+	mem, other := ledgertest.NewMem(), ledgertest.NewMem()
+	l := ledgertest.MustOpen(t, ledgertest.Options(mem), "/log")
+	ledgertest.Append(t, l, 0, 5)
+	l.Close()
+	l = ledgertest.MustOpen(t, ledgertest.Options(other), "/log")
+	for i := range 5 {
+		if _, err := l.Append(t.Context(), ledgertest.Entry(i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Close()
+	other.Put("/log/checkpoint", mem.Read("/log/checkpoint"))
+	if _, err := ledger.Open("/log", ledgertest.Options(other)); !errors.Is(err, ledger.ErrCorrupt) {
+		t.Errorf("open: %v", err)
+	}
+}
+
+// TestDamageStopsTheWriter: a log with damage in the middle is not opened for writing, and the error says where it is.
+func TestDamageStopsTheWriter(t *testing.T) {
+	for _, c := range []struct {
+		file   string
+		offset int
+	}{
+		{"segments/0000000001.sealed", 20},
+		{"segments/0000000002.raw", 60},   // header
+		{"segments/0000000002.raw", 140},  // first group's header
+		{"segments/0000000002.raw", 1000}, // a later group
+		{"checkpoint", 30},
+	} {
+		mem := fullLog(t, true)
+		mem.Flip("/log/"+c.file, c.offset, 1)
+		_, err := ledger.Open("/log", ledgertest.Options(mem))
+		var corrupt *ledger.CorruptError
+		if !errors.As(err, &corrupt) || corrupt.File != c.file {
+			t.Errorf("%s, byte %d: %v", c.file, c.offset, err)
+		}
+	}
+	mem := fullLog(t, true)
+	if err := mem.Remove("/log/segments/0000000001.sealed"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ledger.Open("/log", ledgertest.Options(mem)); !errors.Is(err, ledger.ErrCorrupt) {
+		t.Errorf("without the first segment: %v", err)
+	}
+}
+
+// TestTilesAreBuiltAgain: whichever tile or bundle is missing, or all of them and the checkpoint: after Open they are
+// what they were.
+func TestTilesAreBuiltAgain(t *testing.T) {
+	intact := fullLog(t, false)
+	var all []string
+	for _, file := range intact.Files() {
+		if strings.HasPrefix(file, "/log/tile/") || file == "/log/checkpoint" {
+			all = append(all, file)
+		}
+	}
+	if len(all) != 6 {
+		t.Fatalf("files %v", all)
+	}
+	cases := [][]string{all}
+	for _, file := range all {
+		cases = append(cases, []string{file})
+	}
+	for _, missing := range cases {
+		mem := intact.Kill()
+		for _, file := range missing {
+			if err := mem.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l := ledgertest.MustOpen(t, ledgertest.Options(mem), "/log")
+		for _, file := range missing {
+			if !bytes.Equal(mem.Read(file), intact.Read(file)) {
+				t.Errorf("without %v: %s is not what it was", missing, file)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if r := ledgertest.Verify(t, mem, "/log"); !r.OK() {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// TestDamagedTiles: a tile that does not lead to the root makes a proof fail rather than be wrong, and a damaged edge is
+// built again.
+func TestDamagedTiles(t *testing.T) {
+	mem := fullLog(t, false)
+	l := ledgertest.MustOpen(t, ledgertest.Options(mem), "/log")
+	mem.Flip("/log/tile/0/000", 40, 1)
+	if _, err := l.InclusionProof(3, 280); !errors.Is(err, ledger.ErrCorrupt) {
+		t.Errorf("proof from a damaged tile: %v", err)
+	}
+	l.Close()
+
+	mem = fullLog(t, false)
+	mem.Flip("/log/tile/0/001.p/24", 40, 1)
+	mem.Flip("/log/tile/0/000", 40, 1)
+	l = ledgertest.MustOpen(t, ledgertest.Options(mem), "/log")
+	ledgertest.CheckProofs(t, l)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := ledgertest.Verify(t, mem, "/log"); !r.OK() {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestLimits: what is too large is refused, the largest entry is not.
+func TestLimits(t *testing.T) {
+	mem := ledgertest.NewMem()
+	l := ledgertest.MustOpen(t, ledgertest.Options(mem), "/log")
+	largest := ledger.Entry{
+		Leaf:    bytes.Repeat([]byte("l"), ledger.MaxLeaf),
+		Payload: bytes.Repeat([]byte("p"), ledger.MaxPayload),
+		Private: bytes.Repeat([]byte("s"), ledger.MaxPrivate),
+	}
+	for _, change := range []func(*ledger.Entry){
+		func(e *ledger.Entry) { e.Leaf = append(e.Leaf, 'x') },
+		func(e *ledger.Entry) { e.Payload = append(e.Payload, 'x') },
+		func(e *ledger.Entry) { e.Private = append(e.Private, 'x') },
+	} {
+		e := largest
+		change(&e)
+		if _, err := l.Enqueue(e); !errors.Is(err, ledger.ErrTooLarge) {
+			t.Errorf("too large: %v", err)
+		}
+	}
+	for i, e := range []ledger.Entry{largest, {}, largest, {Leaf: []byte("only a leaf")}} {
+		if _, err := l.Append(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := l.Entry(uint64(i)); err != nil || !ledgertest.Same(got, e) {
+			t.Errorf("entry %d came back different: %v", i, err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = ledgertest.MustOpen(t, ledgertest.Options(mem), "/log") // sealed now
+	if got, err := l.Entry(2); err != nil || !ledgertest.Same(got, largest) {
+		t.Errorf("the largest entry came back different once sealed: %v", err)
+	}
+}
+
+// TestBackPressure: more than MaxQueue bytes or MaxLag entries without tiles are refused before memory grows.
+func TestBackPressure(t *testing.T) {
+	fsys := ledgertest.NewFaulty(ledgertest.NewMem())
+	o := ledgertest.Options(fsys)
+	o.MaxQueue, o.MaxLag = 100_000, 12
+	l := ledgertest.MustOpen(t, o, "/log")
+	var queued int
+	var refused error
+	fsys.On("write", "0000000001.raw", func() {
+		for ; queued < 100 && refused == nil; queued++ {
+			_, refused = l.Enqueue(ledgertest.Large(queued))
+		}
+	})
+	if _, err := l.Append(t.Context(), ledgertest.Entry(0)); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(refused, ledger.ErrUnavailable) || queued < 4 || queued > 8 {
+		t.Errorf("after %d entries of 20 KB: %v", queued, refused)
+	}
+	var err error
+	for i := 0; err == nil && i < 30; i++ {
+		_, err = l.Append(t.Context(), ledgertest.Entry(i))
+	}
+	if !errors.Is(err, ledger.ErrUnavailable) || l.Health() == nil {
+		t.Errorf("with tiles far behind: %v, health %v", err, l.Health())
+	}
+	if _, err := l.CheckpointNow(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(t.Context(), ledgertest.Entry(0)); err != nil {
+		t.Errorf("after the tiles caught up: %v", err)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	l := ledgertest.MustOpen(t, ledgertest.Options(ledgertest.NewMem()), "/log")
+	ticket, err := l.Enqueue(ledgertest.Entry(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ticket.Wait(t.Context()); err != nil {
+		t.Errorf("an entry that waited when the log was closed: %v", err)
+	}
+	if _, err := l.Enqueue(ledgertest.Entry(1)); !errors.Is(err, ledger.ErrClosed) {
+		t.Errorf("enqueue after close: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Errorf("second close: %v", err)
+	}
+}
+
+// TestWaitEndsWithContext: a caller may go away while the disk is busy.
+func TestWaitEndsWithContext(t *testing.T) {
+	fsys := ledgertest.NewFaulty(ledgertest.NewMem())
+	l := ledgertest.MustOpen(t, ledgertest.Options(fsys), "/log")
+	release := make(chan struct{})
+	fsys.On("write", "0000000001.raw", func() { <-release })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.Append(ctx, ledgertest.Entry(0)); !errors.Is(err, context.Canceled) {
+		t.Errorf("wait: %v", err)
+	}
+	close(release)
+	ledgertest.Append(t, l, 1, 2) // the first one was written nevertheless
+}
+
+// TestReadersWhileSealing reads single entries and proofs from many goroutines while segments are written and sealed.
+func TestReadersWhileSealing(t *testing.T) {
+	o := ledgertest.Options(disk.OS{})
+	o.CheckpointEvery = 5 * time.Millisecond
+	l := ledgertest.MustOpen(t, o, t.TempDir())
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for k := range 3 {
+		wg.Go(func() {
+			for i := uint64(k); ; i += 7 {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				size, _ := l.Head()
+				if size == 0 {
+					continue
+				}
+				if e, err := l.Entry(i % size); err != nil || !ledgertest.Same(e, ledgertest.Large(int(i%size))) {
+					t.Errorf("entry %d: %v", i%size, err)
+					return
+				}
+				if _, err := l.InclusionProof(i%size, size); err != nil {
+					t.Errorf("proof of %d in %d: %v", i%size, size, err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 120 {
+		if _, err := l.Append(t.Context(), ledgertest.Large(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(done)
+	wg.Wait()
+}
