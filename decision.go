@@ -120,28 +120,27 @@ type ReasonCode string
 
 // The reason codes.
 const (
-	ReasonPermitted     ReasonCode = "permitted"              // every frame allows and nothing is left to be met
-	ReasonForbidden     ReasonCode = "forbidden"              // a forbid policy matched
-	ReasonNotPermitted  ReasonCode = "not_permitted"          // no permit policy matched
-	ReasonPolicyError   ReasonCode = "policy_error"           // a policy could not be evaluated
-	ReasonInvalid       ReasonCode = "invalid_request"        // a required member is missing, or a value Cedar can't hold
-	ReasonChainBroken   ReasonCode = "chain_broken"           // a link does not join the next
-	ReasonChainTooLong  ReasonCode = "chain_too_long"         // more hops than any chain, or a grant in it, may have
-	ReasonChainLoop     ReasonCode = "chain_loop"             // somebody stands in the chain twice
-	ReasonGrantUnknown  ReasonCode = "grant_unknown"          // no such grant was ever issued
-	ReasonGrantRevoked  ReasonCode = "grant_revoked"          //
-	ReasonGrantExpired  ReasonCode = "grant_expired"          //
-	ReasonGrantPending  ReasonCode = "grant_not_yet_valid"    //
-	ReasonGrantScope    ReasonCode = "grant_does_not_cover"   // the action, resource or condition lies outside of the grant
-	ReasonLimit         ReasonCode = "limit_exhausted"        // a limit that counts is used up
-	ReasonLimitUnread   ReasonCode = "limit_not_countable"    // the attribute to sum is missing or no whole number
-	ReasonUnsupported   ReasonCode = "obligation_unsupported" // the caller did not declare that it can carry out an obligation
-	ReasonChallenge     ReasonCode = "challenge"              // more has to be proved
-	ReasonEscalate      ReasonCode = "escalate"               // somebody has to approve
-	ReasonRestrict      ReasonCode = "restrict"               // allowed with an obligation
-	ReasonPartsDiffer   ReasonCode = "parts_differ"           // some of the parts are allowed, some are not
-	ReasonPartsNone     ReasonCode = "parts_not_allowed"      // none of the parts is allowed
-	ReasonClockUnusable ReasonCode = "clock_unusable"         // the time is not usable for deciding
+	ReasonPermitted    ReasonCode = "permitted"              // every frame allows and nothing is left to be met
+	ReasonForbidden    ReasonCode = "forbidden"              // a forbid policy matched
+	ReasonNotPermitted ReasonCode = "not_permitted"          // no permit policy matched
+	ReasonPolicyError  ReasonCode = "policy_error"           // a policy could not be evaluated
+	ReasonInvalid      ReasonCode = "invalid_request"        // a required member is missing, or a value Cedar can't hold
+	ReasonChainBroken  ReasonCode = "chain_broken"           // a link does not join the next
+	ReasonChainTooLong ReasonCode = "chain_too_long"         // more hops than any chain, or a grant in it, may have
+	ReasonChainLoop    ReasonCode = "chain_loop"             // somebody stands in the chain twice
+	ReasonGrantUnknown ReasonCode = "grant_unknown"          // no such grant was ever issued
+	ReasonGrantRevoked ReasonCode = "grant_revoked"          //
+	ReasonGrantExpired ReasonCode = "grant_expired"          //
+	ReasonGrantPending ReasonCode = "grant_not_yet_valid"    //
+	ReasonGrantScope   ReasonCode = "grant_does_not_cover"   // the action, resource or condition lies outside of the grant
+	ReasonLimit        ReasonCode = "limit_exhausted"        // a limit that counts is used up
+	ReasonLimitUnread  ReasonCode = "limit_not_countable"    // the attribute to sum is missing or no whole number
+	ReasonUnsupported  ReasonCode = "obligation_unsupported" // the caller did not declare that it can carry out an obligation
+	ReasonChallenge    ReasonCode = "challenge"              // more has to be proved
+	ReasonEscalate     ReasonCode = "escalate"               // somebody has to approve
+	ReasonRestrict     ReasonCode = "restrict"               // allowed with an obligation
+	ReasonPartsDiffer  ReasonCode = "parts_differ"           // some of the parts are allowed, some are not
+	ReasonPartsNone    ReasonCode = "parts_not_allowed"      // none of the parts is allowed
 )
 
 // Reason says why, once for programs and once for people.
@@ -169,7 +168,7 @@ type Requirement struct {
 	Policy    string   `json:"policy"`
 	ACRValues []string `json:"acr_values,omitempty"` // challenge: authentication contexts that would do (RFC 9470)
 	AMRValues []string `json:"amr_values,omitempty"` // challenge: authentication methods that would do
-	MaxAge    int64    `json:"max_age,omitempty"`    // challenge: seconds since the authentication, at most (RFC 9470)
+	MaxAge    *int64   `json:"max_age,omitempty"`    // challenge: seconds since the authentication, at most; 0: authenticate now (RFC 9470)
 	Present   string   `json:"present,omitempty"`    // challenge: what to present, in plain words
 	Approvers []string `json:"approvers,omitempty"`  // escalate: who may approve
 	Approvals int      `json:"approvals,omitempty"`  // escalate: how many of them

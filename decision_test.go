@@ -109,7 +109,7 @@ func TestAnswerJSONCarriesRequirements(t *testing.T) {
 	if err := json.Unmarshal(must(a.JSON()), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Decision || len(got.Context.Requirements) != 1 || got.Context.Requirements[0].MaxAge != 300 || got.Context.Receipt.Commit.Path[0] != hashOf("a") {
+	if got.Decision || len(got.Context.Requirements) != 1 || got.Context.Requirements[0].MaxAge == nil || *got.Context.Requirements[0].MaxAge != 300 || got.Context.Receipt.Commit.Path[0] != hashOf("a") {
 		t.Errorf("%+v", got)
 	}
 }

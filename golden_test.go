@@ -338,7 +338,7 @@ func sampleRecords() []*Record {
 			Frames:  []Frame{{As: FrameActor, Entity: Ref{"dana", "user"}, Allowed: true, Policies: []string{"accounts/owner"}}},
 			Requirements: []Requirement{{
 				Gate: GateChallenge, Policy: "accounts/fresh-login",
-				ACRValues: []string{"urn:mace:incommon:iap:silver"}, AMRValues: []string{"hwk", "otp"}, MaxAge: 300,
+				ACRValues: []string{"urn:mace:incommon:iap:silver"}, AMRValues: []string{"hwk", "otp"}, MaxAge: new(int64(300)),
 				Present: "a login with a second factor within the last five minutes",
 			}},
 		},

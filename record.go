@@ -274,8 +274,8 @@ func (r Requirement) appendCanonical(dst []byte) []byte {
 	}
 	o.strings("approvers", r.Approvers)
 	o.string("gate", string(r.Gate))
-	if r.MaxAge != 0 {
-		o.int("max_age", r.MaxAge)
+	if r.MaxAge != nil {
+		o.int("max_age", *r.MaxAge)
 	}
 	o.string("policy", r.Policy)
 	if r.Present != "" {

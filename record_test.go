@@ -68,7 +68,7 @@ func (d drawer) ruling() Ruling {
 		}),
 		Requirements: list(d, func() Requirement {
 			return Requirement{
-				Gate: Gate(d.text()), Policy: d.text(), ACRValues: d.texts(), AMRValues: d.texts(), MaxAge: d.number(),
+				Gate: Gate(d.text()), Policy: d.text(), ACRValues: d.texts(), AMRValues: d.texts(), MaxAge: new(d.number()),
 				Present: d.optional(), Approvers: d.texts(), Approvals: rapid.IntRange(-1, 3).Draw(d.T, "approvals"), Within: d.number(),
 			}
 		}),

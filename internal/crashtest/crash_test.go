@@ -69,9 +69,10 @@ func serve(dir string) error {
 
 // process is a server in a process of its own.
 type process struct {
-	cmd *exec.Cmd
-	url string
-	err *bytes.Buffer
+	cmd  *exec.Cmd
+	url  string
+	err  *bytes.Buffer
+	dead sync.Once
 }
 
 func start(t *testing.T, dir string) *process {
@@ -102,19 +103,21 @@ func start(t *testing.T, dir string) *process {
 
 // kill is kill -9.
 func (p *process) kill() {
-	if p.cmd.ProcessState == nil {
+	p.dead.Do(func() {
 		p.cmd.Process.Kill()
 		p.cmd.Wait()
-	}
+	})
 }
 
 // stop ends the server as an operator would.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
-	p.cmd.Process.Signal(syscall.SIGTERM)
-	if err := p.cmd.Wait(); err != nil {
-		t.Fatalf("the server did not stop cleanly: %v\n%s", err, p.err)
-	}
+	p.dead.Do(func() {
+		p.cmd.Process.Signal(syscall.SIGTERM)
+		if err := p.cmd.Wait(); err != nil {
+			t.Fatalf("the server did not stop cleanly: %v\n%s", err, p.err)
+		}
+	})
 }
 
 func (p *process) post(path string, body any) (int, []byte, error) {

@@ -150,6 +150,17 @@ func entities() []aver.Entity {
 	} {
 		list = append(list, aver.Entity{Ref: group(team), Parents: in("staff")})
 	}
+	for _, lead := range []struct{ leads, of string }{
+		{"fraud-leads", "fraud-analysts"}, {"platform-leads", "platform-engineers"}, {"security-leads", "security-engineers"},
+		{"treasury-leads", "treasury"}, {"ai-oversight", "staff"}, {"data-protection", "staff"}, {"third-party-risk", "staff"},
+	} {
+		list = append(list, aver.Entity{Ref: group(lead.leads), Parents: in(lead.of)})
+	}
+	for _, software := range []string{
+		"cloud-agents", "fraud-agents", "partners", "payment-agents", "security-agents", "support-agents", "vendors", "workflow-agents",
+	} {
+		list = append(list, aver.Entity{Ref: group(software)})
+	}
 	put := func(typ, id string, p aver.Properties, parents ...aver.Ref) {
 		list = append(list, aver.Entity{Ref: aver.Ref{Type: typ, ID: id}, Properties: p, Parents: parents})
 	}

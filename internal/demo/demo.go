@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -63,7 +64,7 @@ func run(ctx context.Context, o Options) (*tally, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &demonstration{o: o, url: "http://" + l.Addr().String(), tokenFile: s.Dir().AdminToken(), start: time.Now()}
+	d := &demonstration{o: o, url: urlOf(l.Addr()), tokenFile: s.Dir().AdminToken(), start: time.Now()}
 	d.say("Northwind Pay, a payment company in miniature, on %s\n", d.url)
 	kept := ""
 	if made {
@@ -96,6 +97,14 @@ func run(ctx context.Context, o Options) (*tally, error) {
 	d.tryNext(seen, true)
 	d.say("serving until interrupted (Ctrl-C)\n")
 	return seen, <-served
+}
+
+// urlOf is where this machine reaches the server.
+func urlOf(a net.Addr) string {
+	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("http://127.0.0.1:%d", tcp.Port)
+	}
+	return "http://" + a.String()
 }
 
 // prepareDir sees to it that the data directory is the demo's own, and reports whether it made one.

@@ -305,10 +305,7 @@ func requirement(rule *policy.Rule) aver.Requirement {
 	out := aver.Requirement{
 		Gate: aver.Gate(g.Kind), Policy: rule.ID,
 		ACRValues: g.ACRValues, AMRValues: g.AMRValues, Present: g.Present,
-		Approvers: g.Approvers, Approvals: g.Approvals, Within: int64(g.Within.Seconds()),
-	}
-	if g.MaxAge != nil {
-		out.MaxAge = *g.MaxAge
+		MaxAge: g.MaxAge, Approvers: g.Approvers, Approvals: g.Approvals, Within: int64(g.Within.Seconds()),
 	}
 	return out
 }

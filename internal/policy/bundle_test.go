@@ -202,7 +202,7 @@ func TestLoadLimits(t *testing.T) {
 		want  string
 	}{
 		"files":    {many, "1001 files, more than the 1000 allowed"},
-		"bytes":    {map[string][]byte{"a.cedar": []byte(strings.Repeat(" ", MaxFileBytes+1))}, "a.cedar: the file has 262145 bytes"},
+		"bytes":    {map[string][]byte{"a.cedar": []byte(strings.Repeat(" ", MaxFileBytes+1))}, "a.cedar: the file has 1048577 bytes"},
 		"policies": {map[string][]byte{"a.cedar": []byte(policies), "b.cedar": []byte(policies)}, "14000 policies, more than the 10000 allowed"},
 		"brackets": {
 			map[string][]byte{"a.cedar": []byte("permit(principal,action,resource) when {" + strings.Repeat("(", 100_000) + "true")},

@@ -26,12 +26,12 @@ const EngineVersion = "cedar-go/v1.9.0"
 // Limits on what a bundle may hold. They bound the work of loading and the
 // depth of the recursion over syntax trees.
 const (
-	MaxFiles       = 1000      // files in a bundle
-	MaxFileBytes   = 256 << 10 // bytes in one file
-	MaxBundleBytes = 8 << 20   // bytes in all files together
-	MaxPolicies    = 10_000    // policies in a bundle
-	MaxNesting     = 100       // open brackets at any place in Cedar text, and attributes in a row
-	MaxDepth       = 1000      // height of a policy's syntax tree
+	MaxFiles       = 1000    // files in a bundle
+	MaxFileBytes   = 1 << 20 // bytes in one file
+	MaxBundleBytes = 4 << 20 // bytes in all files together
+	MaxPolicies    = 10_000  // policies in a bundle
+	MaxNesting     = 100     // open brackets at any place in Cedar text, and attributes in a row
+	MaxDepth       = 1000    // height of a policy's syntax tree
 )
 
 // An Error is one problem with a bundle, and where it is.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -374,6 +375,26 @@ func show(r Result) string {
 		fmt.Fprintln(&b, e.Rule.ID, e.Message)
 	}
 	return b.String()
+}
+
+// TestSieveKeepsWhatPruneKeeps holds the two forms of pruning, of Cedar values
+// and of the JSON they come from, against each other.
+func TestSieveKeepsWhatPruneKeeps(t *testing.T) {
+	check(t, func(t *rapid.T) {
+		rec := genLinked(t, 2)
+		p, err := CompilePermit("p", "permit (principal, action, resource) when { "+genReading(t)+" };")
+		if err != nil {
+			t.Fatal(err)
+		}
+		reads := p.Rule().Reads()
+		for _, variable := range variables {
+			kept, omitted := reads.Prune(rec, variable)
+			gotKept, gotOmitted := reads.Sieve(variable != "context", []string{variable}).Prune(RecordToJSON(rec), variable)
+			if !reflect.DeepEqual(gotKept, RecordToJSON(kept)) || !slices.Equal(gotOmitted, omitted) {
+				t.Fatalf("%s: the sieve keeps %v and omits %q; Prune keeps %s and omits %q", variable, gotKept, gotOmitted, CedarText(kept), omitted)
+			}
+		}
+	})
 }
 
 // askedFor notes what is asked of it and nothing else, as any EntityGetter may.

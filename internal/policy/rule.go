@@ -77,6 +77,9 @@ func parseRules(bundle, file string, content []byte, errs *Errors) []*Rule {
 	var rules []*Rule
 	stem := strings.TrimSuffix(path.Base(file), ".cedar")
 	for i, st := range splitStatements(string(content)) {
+		if len(*errs) > maxErrors {
+			break
+		}
 		p, err := st.parse()
 		if err != nil {
 			errs.add(file, err.line, err.column, "cannot read the policy: %s", err.message)

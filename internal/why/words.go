@@ -122,8 +122,8 @@ func met(q aver.Requirement) string {
 	if len(q.AMRValues) > 0 {
 		parts = append(parts, "by "+either(q.AMRValues))
 	}
-	if q.MaxAge > 0 {
-		parts = append(parts, fmt.Sprintf("no more than %s before", seconds(q.MaxAge)))
+	if q.MaxAge != nil {
+		parts = append(parts, fmt.Sprintf("no more than %s before", seconds(*q.MaxAge)))
 	}
 	out := ""
 	if len(parts) > 0 {
@@ -144,6 +144,8 @@ func met(q aver.Requirement) string {
 // seconds says a length of time.
 func seconds(n int64) string {
 	switch {
+	case n == 0:
+		return "0 seconds"
 	case n%86400 == 0:
 		return count(int(n/86400), "day")
 	case n%3600 == 0:
