@@ -169,6 +169,7 @@ func averType(origin types.EntityType) resolved.RecordType {
 			"owner":      sometimes(text),
 			"tools":      sometimes(resolved.SetType{Element: text}),
 		}),
+		"purpose":    sometimes(text),
 		"acting_for": required(boolean),
 		"delegated":  required(boolean),
 		"tool":       sometimes(text),
