@@ -195,13 +195,13 @@ func (d *demonstration) tryNext(seen *tally, running bool) {
 	} else {
 		d.say("  aver serve %s\n", data)
 	}
-	d.say("%s", strings.ReplaceAll(fmt.Sprintf(`  aver why %s DATA        a denial: an agent whose grants were looked at
+	d.say("%s", strings.ReplaceAll(fmt.Sprintf(`  aver why %s DATA    # a denial to an agent that showed grants
   aver identity show ai_agent:payments-agent DATA
   aver grant list DATA
   aver policy list DATA
 `, seen.denied), " DATA", spaced(data)))
 	d.say("  aver verify --data %s\n", d.o.Data)
-	d.say("  aver replay --data %s --policy internal/demo/bundle    after you changed a policy there: what would have been?\n\n", d.o.Data)
+	d.say("  aver replay --data %s --policy internal/demo/bundle    # after changing a policy there: what would have been?\n\n", d.o.Data)
 }
 
 func spaced(s string) string {
