@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
@@ -26,6 +27,8 @@ type Options struct {
 	// checked with the one that lies in the directory, and is not trusted for it.
 	Keys     []string
 	Progress func(origin string, done, total int64) // in bytes, now and then; may be nil
+
+	patience time.Duration // of [Following]; 0 means the usual
 }
 
 // Report is what was found. OK is the verdict on all that was asked for: integrity, and trust if a key was brought.
@@ -202,6 +205,9 @@ func (v *verifier) decisions(ctx context.Context, authorityDir, decisionsDir str
 	}
 	defer reader.Close()
 	follow := Follow(reader)
+	if v.o.patience > 0 {
+		follow.patience = v.o.patience
+	}
 	return v.log(ctx, decisionsDir, keys.decisions, func(e ledger.Entry) error {
 		r, err := parseRecord(e)
 		if err != nil {
