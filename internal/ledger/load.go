@@ -108,8 +108,8 @@ type item struct {
 	name   string
 	sealed *segment.Sealed
 	header segment.Header
-	unused bool // a raw one whose header is all zero
-	size   int64
+	unused bool  // a raw one whose header is all zero
+	size   int64 // of the file
 }
 
 // load reads the segments directory. Raw segments are scanned, sealed ones opened. known holds sealed segments opened
@@ -179,7 +179,7 @@ func (l *loaded) list(fsys disk.FS, dir, origin string, known map[string]*seg) (
 		}
 		l.maxSeq = max(l.maxSeq, seq)
 		other, both := bySeq[seq]
-		it := item{seq: seq, name: segmentName(seq, suffix), size: info.Size}
+		it := item{seq: seq, name: segmentName(seq, suffix)}
 		// A segment is there twice if sealing was interrupted before the raw one was removed; the sealed one is complete.
 		switch {
 		case both && suffix == rawSuffix:
@@ -213,6 +213,9 @@ func (it *item) open(fsys disk.FS, dir, origin string, known map[string]*seg) er
 		return err
 	}
 	defer f.Close()
+	if it.size, err = f.Size(); err != nil {
+		return err
+	}
 	if path.Ext(it.name) == sealedSuffix {
 		if it.sealed, err = segment.OpenSealed(f, it.size); err == nil {
 			it.header = it.sealed.Header

@@ -23,6 +23,7 @@ type segmentJob struct {
 	next *segment.Header // of the segment that continues it, if there is one
 	// duplicate: the sealed form of this raw one is there already; sealing was interrupted before its end.
 	duplicate bool
+	unused    bool // prepared, and not in use when the directory was read
 }
 
 // segmentResult is what a segment holds.
@@ -68,29 +69,27 @@ func (v *verifier) listSegments() ([]segmentJob, error) {
 			continue // it has no place in the chain
 		}
 		jobs[i].next = next
-		if h, ok := v.peek(jobs[i]); ok {
+		if h, err := v.peek(jobs[i]); err == nil {
 			next = &h
+		} else {
+			jobs[i].unused = errors.Is(err, segment.ErrUnused)
 		}
 	}
 	return jobs, nil
 }
 
-// peek reads a segment's header, if it has a good one.
-func (v *verifier) peek(job segmentJob) (segment.Header, bool) {
-	f, err := v.fs.Open(path.Join(v.dir, job.name))
-	if err != nil {
-		return segment.Header{}, false
+// peek reads a segment's header.
+func (v *verifier) peek(job segmentJob) (segment.Header, error) {
+	it := item{seq: job.seq, name: job.name}
+	err := it.open(v.fs, v.dir, v.o.Origin, nil)
+	if errors.Is(err, fs.ErrNotExist) && path.Ext(job.name) == rawSuffix { // sealed since
+		it.name = segmentName(job.seq, sealedSuffix)
+		err = it.open(v.fs, v.dir, v.o.Origin, nil)
 	}
-	defer f.Close()
-	if path.Ext(job.name) == rawSuffix {
-		h, err := segment.ReadHeader(f)
-		return h, err == nil
+	if err == nil && it.unused {
+		err = segment.ErrUnused
 	}
-	s, err := segment.OpenSealed(f, job.size)
-	if err != nil {
-		return segment.Header{}, false
-	}
-	return s.Header, true
+	return it.header, err
 }
 
 // checkSegment checks one segment. Its error says that the check could not be done.
@@ -98,7 +97,7 @@ func (v *verifier) checkSegment(ctx context.Context, job segmentJob) (segmentRes
 	defer v.progress(job.size)
 	f, err := v.fs.Open(path.Join(v.dir, job.name))
 	if errors.Is(err, fs.ErrNotExist) && v.live && path.Ext(job.name) == rawSuffix {
-		if job.duplicate {
+		if job.duplicate || job.unused {
 			return segmentResult{job: job}, nil
 		}
 		// Sealed, or found to be without entries and removed, since the directory was read.
@@ -183,6 +182,12 @@ func (v *verifier) take(res *segmentResult, first uint64, entries []Entry) {
 }
 
 func (v *verifier) checkRaw(ctx context.Context, job segmentJob, f disk.File) (segmentResult, error) {
+	if job.unused && v.live {
+		// If it has been put to use since, its entries are younger than what the other segments were found to hold.
+		if _, err := segment.ReadHeader(f); err == nil {
+			return segmentResult{}, nil
+		}
+	}
 	h, err := segment.ReadHeader(f)
 	if errors.Is(err, segment.ErrUnused) {
 		return segmentResult{}, v.checkUnused(job, f)
