@@ -77,8 +77,8 @@ func (a *API) getPolicyVersion(c *call) error {
 	}{renderBundle(v), files})
 }
 
-// maxBundleBody leaves room for a bundle as large as an event can be, escaped.
-const maxBundleBody = 4 << 20
+// maxBundleBody leaves room for the largest bundle, escaped.
+const maxBundleBody = 2 * policy.MaxBundleBytes
 
 // publishPolicy makes a bundle known and, if asked to, active. Doing it again changes nothing, so that a pipeline may.
 func (a *API) publishPolicy(c *call) error {
