@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """Check an Aver log with nothing of Aver's: Python's standard library and openssl.
 
-    verify.py LOG VKEY [--token-file FILE] [--inclusion FILE]... [--consistency FILE]...
+    verify.py LOG VKEY [--token-file FILE] [--held FILE]... [--inclusion FILE]... [--consistency FILE]...
 
 LOG is the address of a log (https://aver.example/log/decisions) or a folder that
-holds its tiles. VKEY is its verifier key, as `aver log key` prints it; have it
-from somebody you trust, not from the log. The script
+holds its tiles. VKEY is its verifier key, as `aver log key` prints it (of several
+lines, the one with the log's origin counts); have it from somebody you trust, not
+from the log. The script
 
   - checks the signature of the checkpoint,
   - reads all entry bundles, and computes the root of the tree from the leaves,
   - compares every tile on the way with what the leaves give,
-  - checks inclusion proofs ({"index", "leaf", "proof", "checkpoint"}) and
-    consistency proofs ({"old": {"size", "root"}, "new": {...}, "proof"}).
+  - checks that the log still begins with what a checkpoint that you have held
+    since an earlier day was signed for (--held),
+  - checks inclusion and consistency proofs, as `aver log proof` prints them.
 
 Formats: C2SP tlog-checkpoint, tlog-tiles and signed-note; RFC 6962, section 2.1.
 Exit status: 0 all is well, 1 something is wrong, 2 it could not be checked.
@@ -93,9 +95,13 @@ def check_consistency(old, old_root, new, new_root, proof):
         raise Wrong(f"the trees of {old} and {new} entries are not consistent")
 
 
-def check_note(note, vkey):
+def check_note(note, vkeys):
     """Checks a C2SP signed note and returns the lines of its text."""
-    name, key_id, key = vkey.strip().split("+", 2)
+    origin = note.partition("\n")[0]
+    vkey = next((k for k in vkeys.split() if k.startswith(origin + "+")), None)
+    if not vkey:
+        raise Wrong(f"the checkpoint is that of {origin}, of which you brought no key")
+    name, key_id, key = vkey.split("+", 2)
     key = base64.b64decode(key)
     if key[0] != 1 or hashlib.sha256(name.encode() + b"\n" + key).digest()[:4].hex() != key_id:
         raise Wrong("the verifier key is malformed")
@@ -179,6 +185,7 @@ def main():
     parser.add_argument("log")
     parser.add_argument("vkey")
     parser.add_argument("--token-file")
+    parser.add_argument("--held", action="append", default=[])
     parser.add_argument("--inclusion", action="append", default=[])
     parser.add_argument("--consistency", action="append", default=[])
     o = parser.parse_args()
@@ -194,6 +201,11 @@ def main():
     check_tiles(log, hashes)
     print(f"{origin}: {size} entries, root {root}: checkpoint, leaves and tiles agree")
 
+    for name in o.held:
+        held_origin, held_size, held_root = check_note(open(name, encoding="utf-8").read(), o.vkey)[:3]
+        if held_origin != origin or int(held_size) > size or tree_root(hashes[:int(held_size)]) != unb64(held_root):
+            raise Wrong(f"the log does not begin with what {name} was signed for: history was rewritten")
+        print(f"{name}: the first {held_size} entries are what was signed then")
     for name in o.inclusion:
         p = json.load(open(name))
         _, proof_size, proof_root = check_note(p["checkpoint"], o.vkey)[:3]
@@ -203,10 +215,10 @@ def main():
     for name in o.consistency:
         p = json.load(open(name))
         old, new = p["old"], p["new"]
-        check_consistency(old["size"], unb64(old["root"]), new["size"], unb64(new["root"]), [unb64(h) for h in p["proof"]])
-        if new["size"] <= size and tree_root(hashes[:new["size"]]) != unb64(new["root"]):
-            raise Wrong("the consistency proof is about another tree than the log's")
-        print(f"{name}: the tree of {old['size']} is a prefix of the tree of {new['size']}")
+        if not old <= new <= size:
+            raise Wrong(f"{name} is not about this log")
+        check_consistency(old, tree_root(hashes[:old]), new, tree_root(hashes[:new]), [unb64(h) for h in p["proof"]])
+        print(f"{name}: the tree of {old} is a prefix of the tree of {new}")
 
 
 if __name__ == "__main__":
