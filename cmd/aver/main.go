@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -28,6 +29,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv}
 	return c.report(c.root().ExecuteContext(ctx))
 }
@@ -50,6 +52,7 @@ func (e *wrongError) Error() string { return e.message }
 func (c *cli) report(err error) int {
 	var wrong *wrongError
 	var problems policy.Errors
+	var problem *client.Problem
 	switch {
 	case err == nil:
 		return exitOK
@@ -61,6 +64,11 @@ func (c *cli) report(err error) int {
 	case errors.As(err, &problems): // a bundle was read and is wrong; each line is file:line:column: message
 		fmt.Fprintln(c.err, err)
 		return exitWrong
+	case errors.As(err, &problem) && len(problem.Errors) > 0: // the same, found by the server
+		for _, e := range problem.Errors {
+			fmt.Fprintln(c.err, e)
+		}
+		return exitWrong
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(c.err, "aver: interrupted")
 		return exitError
@@ -71,13 +79,16 @@ func (c *cli) report(err error) int {
 
 // explain turns an error into one that can be acted on.
 func explain(err error) string {
+	text := strings.TrimSuffix(err.Error(), "\n")
 	var problem *client.Problem
-	if !errors.As(err, &problem) {
-		return strings.TrimSuffix(err.Error(), "\n")
-	}
-	text := problem.Error()
-	for _, d := range problem.Errors {
-		text += "\n  " + d.String()
+	var unavailable *client.UnavailableError
+	switch {
+	case errors.As(err, &problem) && problem.Status == http.StatusUnauthorized:
+		return text + "; set AVER_TOKEN, or give --token-file FILE (the first start of a server writes DIR/admin.token)"
+	case errors.As(err, &unavailable) && unavailable.RetryAfter > 0:
+		return fmt.Sprintf("%s; try again in %s", text, unavailable.RetryAfter)
+	case errors.As(err, &unavailable) && !errors.As(err, &problem):
+		return text + "; is a server running there? aver serve starts one"
 	}
 	return text
 }

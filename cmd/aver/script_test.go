@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"os"
@@ -14,7 +15,12 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/datadir"
+	"github.com/aver-authz/aver/internal/ledger"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden parts of testdata and docs/cli.md")
@@ -28,6 +34,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"aver": main}
 //	exits N aver arg...      runs aver, which must end with the exit status N
 //	capture NAME REGEXP      sets a variable to the first group of a match in the last standard output
 //	flip GLOB OFFSET         changes one byte of the file; a negative offset counts from the end
+//	forge DIR                appends a permit that was never decided, as who holds the key of the log could
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -40,7 +47,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "capture": cmdCapture, "flip": cmdFlip,
+			"serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "capture": cmdCapture, "flip": cmdFlip, "forge": cmdForge,
 		},
 	})
 }
@@ -154,4 +161,30 @@ func cmdFlip(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	content[offset] ^= 1
 	ts.Check(os.WriteFile(files[0], content, 0o600))
+}
+
+func cmdForge(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: forge DIR")
+	}
+	dir, err := datadir.Open(ts.MkAbs(args[0]), "")
+	ts.Check(err)
+	defer dir.Close()
+	path, key := dir.DecisionLog()
+	log, err := ledger.Open(path, ledger.Options{Origin: key.Signer.Name(), Signer: key.Signer, Verifier: key.Verifier})
+	ts.Check(err)
+	size, _ := log.Head()
+	last, err := log.Entry(size - 1)
+	ts.Check(err)
+	r, err := aver.ParseRecord(last.Payload)
+	ts.Check(err)
+	id, err := uuid.NewV7()
+	ts.Check(err)
+	r.ID, r.Decision.Outcome = id.String(), aver.Permitted
+	payload := r.AppendCanonical(nil)
+	leaf := aver.NewLeaf(r.Kind, r.ID, r.Time, payload)
+	leaf.Outcome = &r.Decision.Outcome
+	_, err = log.Append(context.Background(), ledger.Entry{Leaf: leaf.AppendCanonical(nil), Payload: payload})
+	ts.Check(err)
+	ts.Check(log.Close())
 }
