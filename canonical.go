@@ -35,8 +35,9 @@ func AppendCanonical(dst []byte, v any) []byte {
 		}
 		return append(dst, ']')
 	case map[string]any:
+		var few [16]string
 		dst = append(dst, '{')
-		for i, name := range sortedNames(v) {
+		for i, name := range appendNames(few[:0], v) {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
@@ -49,14 +50,19 @@ func AppendCanonical(dst []byte, v any) []byte {
 	panic(fmt.Sprintf("aver: %T has no canonical JSON form here", v))
 }
 
-// sortedNames returns the member names in the order of their UTF-16 code units
-// (RFC 8785, section 3.2.3).
-func sortedNames(object map[string]any) []string {
-	names := make([]string, 0, len(object))
+// MemberNames returns the member names of an object in canonical order, that of
+// their UTF-16 code units (RFC 8785, section 3.2.3).
+func MemberNames(object map[string]any) []string {
+	return appendNames(make([]string, 0, len(object)), object)
+}
+
+func appendNames(names []string, object map[string]any) []string {
 	for name := range object {
 		names = append(names, name)
 	}
-	slices.SortFunc(names, compareUTF16)
+	if len(names) > 1 {
+		slices.SortFunc(names, compareUTF16)
+	}
 	return names
 }
 
@@ -64,6 +70,13 @@ func sortedNames(object map[string]any) []string {
 // of bytes only where a surrogate pair (U+10000 and up) meets U+E000 to U+FFFF.
 func compareUTF16(a, b string) int {
 	for a != "" && b != "" {
+		if a[0] < utf8.RuneSelf && b[0] < utf8.RuneSelf {
+			if a[0] != b[0] {
+				return int(a[0]) - int(b[0])
+			}
+			a, b = a[1:], b[1:]
+			continue
+		}
 		ra, na := utf8.DecodeRuneInString(a)
 		rb, nb := utf8.DecodeRuneInString(b)
 		if ra != rb {

@@ -82,7 +82,7 @@ func (l *Leaf) AppendCanonical(dst []byte) []byte {
 		o.string("outcome", l.Outcome.String())
 	}
 	o.string("payload", l.Payload)
-	o.string("time", l.Time.String())
+	o.time("time", l.Time)
 	if l.Type != "" {
 		o.string("type", l.Type)
 	}
@@ -166,7 +166,7 @@ func (r *Record) AppendCanonical(dst []byte) []byte {
 	o.string("request_digest", r.Full)
 	o.string("salt", r.Salt)
 	o.string("semantics", r.Semantics)
-	o.string("time", r.Time.String())
+	o.time("time", r.Time)
 	return o.close()
 }
 
@@ -309,7 +309,7 @@ func (c Counter) appendCanonical(dst []byte) []byte {
 }
 
 // object writes the members of one JSON object in the order they are given,
-// which must be the canonical one. It has at least one.
+// which must be the canonical one.
 type object struct {
 	dst  []byte
 	open bool
@@ -327,6 +327,11 @@ func (o *object) name(name string) {
 func (o *object) string(name, value string) {
 	o.name(name)
 	o.dst = AppendString(o.dst, value)
+}
+
+func (o *object) time(name string, t Time) {
+	o.name(name)
+	o.dst = append(t.append(append(o.dst, '"')), '"')
 }
 
 func (o *object) uint(name string, value uint64) {
@@ -349,7 +354,12 @@ func (o *object) strings(name string, values []string) {
 	appendList(o, name, values, func(s string, dst []byte) []byte { return AppendString(dst, s) })
 }
 
-func (o *object) close() []byte { return append(o.dst, '}') }
+func (o *object) close() []byte {
+	if !o.open {
+		o.dst = append(o.dst, '{')
+	}
+	return append(o.dst, '}')
+}
 
 // appendList writes a list as a member, and nothing for an empty one.
 func appendList[T any](o *object, name string, list []T, appendOne func(T, []byte) []byte) {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -166,7 +167,14 @@ func parseProperties(pointer string, object map[string]any) (map[string]any, err
 
 // checkCase refuses members that differ from a known name only in case.
 func checkCase(pointer string, object map[string]any, known ...string) error {
-	for _, name := range sortedNames(object) {
+	wrong := false
+	for name := range object {
+		wrong = wrong || slices.ContainsFunc(known, func(k string) bool { return name != k && strings.EqualFold(name, k) })
+	}
+	if !wrong {
+		return nil
+	}
+	for _, name := range MemberNames(object) { // so that of several mistakes the same is told each time
 		for _, k := range known {
 			if name != k && strings.EqualFold(name, k) {
 				return &RequestError{pointer + "/" + name, fmt.Sprintf("did you mean %q? Names are case-sensitive", k)}
@@ -371,6 +379,92 @@ func (p *Party) json() map[string]any {
 	return object
 }
 
+// AppendCanonical appends the canonical form of [Request.JSON].
+func (r *Request) AppendCanonical(dst []byte) []byte {
+	o := object{dst: dst}
+	if r.Action.Name != "" || r.Action.Properties != nil {
+		o.name("action")
+		a := object{dst: o.dst}
+		if r.Action.Name != "" {
+			a.string("name", r.Action.Name)
+		}
+		a.values("properties", r.Action.Properties)
+		o.dst = a.close()
+	}
+	o.values("context", r.Context)
+	o.party("resource", &r.Resource)
+	o.party("subject", &r.Subject)
+	return o.close()
+}
+
+func (o *object) party(name string, p *Party) {
+	if p.Type == "" && p.ID == "" && p.Properties == nil {
+		return
+	}
+	o.name(name)
+	m := object{dst: o.dst}
+	if p.ID != "" {
+		m.string("id", p.ID)
+	}
+	m.values("properties", p.Properties)
+	if p.Type != "" {
+		m.string("type", p.Type)
+	}
+	o.dst = m.close()
+}
+
+// values writes an object, and nothing for one that is nil.
+func (o *object) values(name string, values map[string]any) {
+	if values != nil {
+		o.name(name)
+		o.dst = AppendCanonical(o.dst, values)
+	}
+}
+
+// Reduced says how [Request.AppendReduced] is to write the parts of a request
+// that callers choose: the canonical form of what is kept of them. Each function
+// appends it and tells whether anything was kept; what is empty is left out.
+type Reduced struct {
+	Subject, Action, Resource, Context func(dst []byte, values map[string]any) (out []byte, any bool)
+}
+
+// AppendReduced appends the canonical form of the request with less in it. The
+// request must be valid.
+func (r *Request) AppendReduced(dst []byte, to Reduced) []byte {
+	o := object{dst: dst}
+	o.name("action")
+	a := object{dst: o.dst}
+	a.string("name", r.Action.Name)
+	a.reduced("properties", r.Action.Properties, to.Action)
+	o.dst = a.close()
+	o.reduced("context", r.Context, to.Context)
+	party := func(name string, p *Party, to func([]byte, map[string]any) ([]byte, bool)) {
+		o.name(name)
+		m := object{dst: o.dst}
+		m.string("id", p.ID)
+		m.reduced("properties", p.Properties, to)
+		m.string("type", p.Type)
+		o.dst = m.close()
+	}
+	party("resource", &r.Resource, to.Resource)
+	party("subject", &r.Subject, to.Subject)
+	return o.close()
+}
+
+// reduced writes a member whose value is reduced, and nothing when that leaves
+// nothing.
+func (o *object) reduced(name string, values map[string]any, to func([]byte, map[string]any) ([]byte, bool)) {
+	if len(values) == 0 {
+		return
+	}
+	undo, open := len(o.dst), o.open
+	o.name(name)
+	var any bool
+	if o.dst, any = to(o.dst, values); !any {
+		o.dst, o.open = o.dst[:undo], open
+	}
+}
+
 // MarshalJSON returns the canonical form of the request. Unlike [Request.JSON]
 // and [Request.Digest] it takes properties of any type that encoding/json can
 // write, so a request can be put together in Go; the error says which value has
@@ -393,7 +487,7 @@ func (r *Request) UnmarshalJSON(text []byte) error {
 // Digest is the SHA-256 of the canonical request, with all members that AuthZEN
 // defines, in unpadded base64url. Members that Aver ignores do not count, nor
 // do those of AuthZEN that are null.
-func (r *Request) Digest() string { return Digest(AppendCanonical(nil, r.JSON())) }
+func (r *Request) Digest() string { return Digest(r.AppendCanonical(make([]byte, 0, 512))) }
 
 // Digest is the form in which Aver writes SHA-256 values: unpadded base64url,
 // 43 characters.

@@ -366,3 +366,23 @@ func TestMarshalRequestMadeInGo(t *testing.T) {
 		t.Errorf("a fraction: %v", err)
 	}
 }
+
+// The canonical form that is written directly is that of the object.
+func TestRequestAppendCanonical(t *testing.T) {
+	for _, text := range []string{
+		`{}`, `{"subject":{"type":"u","id":"i"}}`, `{"action":{"properties":{}},"context":{}}`,
+		`{"subject":{"id":"i","properties":{"b":1,"a":[1,{"z":null}]}},"action":{"name":"n","properties":{"x":"y"}},"resource":{"type":"t","id":"é"},"context":{"c":true}}`,
+	} {
+		v, err := ParseJSON([]byte(text), Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := ParseRequest(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := string(r.AppendCanonical(nil)), string(AppendCanonical(nil, r.JSON())); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}

@@ -18,6 +18,7 @@ type Identity struct {
 	Registered Mark        `json:"registered"`
 
 	entity types.Entity
+	actor  *actorRecords
 }
 
 // Identity returns what is registered about a party that can act.
@@ -68,7 +69,7 @@ func (s *State) setIdentity(i *Identity) error {
 		return err
 	}
 	i.entity = entity
-	s.identities.put(i.Ref, i)
+	s.putIdentity(i)
 	return nil
 }
 
@@ -120,5 +121,5 @@ func (s *State) identityRetired(ref *aver.Ref, m Mark) error {
 func (s *State) setStatus(i *Identity, status aver.Status, m Mark) {
 	next := *i
 	next.Status, next.Mark = status, m
-	s.identities.put(i.Ref, &next)
+	s.putIdentity(&next)
 }

@@ -243,7 +243,7 @@ func (s *State) restore(item snapshotItem) error {
 			return err
 		}
 		i.entity = entity
-		s.identities.put(i.Ref, i)
+		s.putIdentity(i)
 	case item.Entity != nil:
 		e := item.Entity
 		entity, err := cedarEntity(e.Ref, e.Properties, e.Parents)

@@ -219,7 +219,7 @@ func TestRefusedChangeWritesNothing(t *testing.T) {
 	point, log, _ := newPlace(t).open(t)
 	files := map[string][]byte{}
 	for i := range 5 {
-		files[fmt.Sprintf("f%d.cedar", i)] = []byte("// " + strings.Repeat("x", 220<<10) + "\n")
+		files[fmt.Sprintf("f%d.cedar", i)] = []byte("// " + strings.Repeat("\x01", 400<<10) + "\n") // each six bytes in JSON
 	}
 	huge, err := policy.Load(files, "huge")
 	if err != nil {
@@ -233,7 +233,7 @@ func TestRefusedChangeWritesNothing(t *testing.T) {
 			return point.Do(t.Context(), root, "", aver.EventGrantRevoked, aver.GrantRef{ID: "g"})
 		}, `grant.revoked: there is no grant "g"`},
 		"too large": {func() (*pap.Change, error) { return point.Publish(t.Context(), root, "", huge) },
-			"and an event has at most 1048576: make it smaller"},
+			"and an event has at most 8388608: make it smaller"},
 		"no canonical form": {func() (*pap.Change, error) {
 			return point.Do(t.Context(), root, "", aver.EventEntityPut, map[string]any{"id": 1.5})
 		}, "entity.put: "},

@@ -39,8 +39,9 @@ func Decide(st *authority.State, q *Query, now aver.Time, used Usage) (aver.Deci
 		return out, d.evidence
 	}
 	d.resolveChain()
-	for _, p := range d.principals() {
-		d.evidence.twoParts = d.evidence.twoParts || p.uid == q.resource
+	d.evidence.twoParts = q.subject == q.resource
+	for _, g := range d.chain {
+		d.evidence.twoParts = d.evidence.twoParts || uid(g.From) == q.resource
 	}
 	d.startCounters()
 	rulings := make([]aver.Ruling, len(q.parts))
@@ -146,19 +147,34 @@ func (d *decider) resolveChain() {
 
 // principal is one party as whom the request is authorized.
 type principal struct {
-	as    aver.FrameKind
-	uid   types.EntityUID
-	chain []*authority.Grant // the grants by which it acts
+	as      aver.FrameKind
+	uid     types.EntityUID
+	chain   []*authority.Grant // the grants by which it acts
+	request types.Request      // as it is evaluated for this party
 }
 
 // principals lists the acting party, then every delegator from the nearest up
-// to the originating user.
-func (d *decider) principals() []principal {
-	out := []principal{{aver.FrameActor, d.q.subject, d.chain}}
+// to the originating user, with the request as it is evaluated for each.
+func (d *decider) principals(part queryPart) []principal {
+	out := make([]principal, 0, len(d.chain)+1)
+	out = append(out, principal{as: aver.FrameActor, uid: d.q.subject, chain: d.chain})
 	for i := len(d.chain) - 1; i >= 0; i-- {
-		out = append(out, principal{aver.FrameDelegator, uid(d.chain[i].From), d.chain[:i]})
+		out = append(out, principal{as: aver.FrameDelegator, uid: uid(d.chain[i].From), chain: d.chain[:i]})
+	}
+	for i := range out {
+		out[i].request = d.request(out[i].uid, out[i].chain, part)
 	}
 	return out
+}
+
+// grantRequest is the request as it is evaluated against the i-th grant of the
+// chain. In a chain that joins it is that of the party the grant was given to.
+func (d *decider) grantRequest(i int, principals []principal, part queryPart) types.Request {
+	to := uid(d.chain[i].To)
+	if p := principals[len(d.chain)-1-i]; p.uid == to {
+		return p.request
+	}
+	return d.request(to, d.chain[:i+1], part)
 }
 
 // rule decides one part of the request, or all of it.
@@ -168,8 +184,9 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 	ok := len(d.chainFaults) == 0
 	r.Reasons = append(r.Reasons, d.chainFaults...)
 	var permits []aver.Reason
-	for _, p := range d.principals() {
-		frame, reasons := d.authorize(p, part, entities)
+	principals := d.principals(part)
+	for _, p := range principals {
+		frame, reasons := d.authorize(p, entities)
 		r.Frames = append(r.Frames, frame)
 		if !frame.Allowed {
 			ok = false
@@ -179,7 +196,7 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 		}
 	}
 	for i, g := range d.chain {
-		frame, reasons := d.authorizeGrant(g, d.chain[:i+1], part, entities)
+		frame, reasons := d.authorizeGrant(g, d.grantRequest(i, principals, part), entities)
 		r.Frames = append(r.Frames, frame)
 		if !frame.Allowed {
 			ok = false
@@ -191,7 +208,7 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 	if !ok || len(reasons) > 0 {
 		return r // denied
 	}
-	if !d.gates(&r, part, entities) {
+	if !d.gates(&r, principals, entities) {
 		return r
 	}
 	if r.Outcome.Allowed() {
@@ -203,8 +220,8 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 
 // authorize evaluates the ordinary policies as one principal. The reasons are
 // why it is allowed, or why it is not.
-func (d *decider) authorize(p principal, part queryPart, entities *world) (aver.Frame, []aver.Reason) {
-	result := d.st.Policies().Authorize(entities, d.request(p.uid, p.chain, part))
+func (d *decider) authorize(p principal, entities *world) (aver.Frame, []aver.Reason) {
+	result := d.st.Policies().Authorize(entities, p.request)
 	d.evidence.evaluated(result)
 	frame := aver.Frame{
 		As: p.as, Entity: ref(p.uid), Policies: ruleIDs(result.Reasons), Errors: policyErrors(result.Errors),
@@ -234,8 +251,8 @@ func (d *decider) authorize(p principal, part queryPart, entities *world) (aver.
 }
 
 // authorizeGrant evaluates one grant, which is itself a Cedar permit.
-func (d *decider) authorizeGrant(g *authority.Grant, chain []*authority.Grant, part queryPart, entities *world) (aver.Frame, []aver.Reason) {
-	result := g.Permit.Authorize(entities, d.request(uid(g.To), chain, part))
+func (d *decider) authorizeGrant(g *authority.Grant, request types.Request, entities *world) (aver.Frame, []aver.Reason) {
+	result := g.Permit.Authorize(entities, request)
 	d.evidence.evaluated(result)
 	frame := aver.Frame{
 		As: aver.FrameGrant, Entity: g.To, Grant: g.ID, Errors: policyErrors(result.Errors),
@@ -253,10 +270,10 @@ func (d *decider) authorizeGrant(g *authority.Grant, chain []*authority.Grant, p
 // gates evaluates the gate policies as every principal (an agent must not pass
 // where the one it acts for would have to stop) and sets the outcome. It
 // returns false when the ruling became a denial.
-func (d *decider) gates(r *aver.Ruling, part queryPart, entities *world) bool {
+func (d *decider) gates(r *aver.Ruling, principals []principal, entities *world) bool {
 	var matched []*policy.Rule
-	for _, p := range d.principals() {
-		result := d.st.Policies().Gates(entities, d.request(p.uid, p.chain, part))
+	for _, p := range principals {
+		result := d.st.Policies().Gates(entities, p.request)
 		d.evidence.evaluated(result)
 		for _, e := range result.Errors {
 			r.Reasons = append(r.Reasons, because(aver.ReasonPolicyError, e.Rule, "", e.Message))

@@ -18,89 +18,75 @@ import (
 // nothing else may be called that (RFC 9901, section 4.2.4.1).
 const sdMember = "_sd"
 
-// minimise returns the members of the request that an evaluation can have read,
-// what bundles retain, and what Aver itself reads; and the paths of what it left
-// out. Deciding the result gives the same decision as deciding the request.
-func minimise(st *authority.State, q *Query, e *Evidence) (kept map[string]any, omitted []string) {
-	full := q.Request.JSON()
+// minimise returns, in canonical form, the members of the request that an
+// evaluation can have read, what bundles retain, and what Aver itself reads; and
+// the paths of what it left out. Deciding the result gives the same decision as
+// deciding the request.
+func minimise(st *authority.State, q *Query, e *Evidence) (kept []byte, omitted []string) {
 	if e.everything {
-		return full, nil
+		return aver.AppendCanonical(nil, q.Request.JSON()), nil
 	}
-	reads := e.reads()
-	if more := e.retained(st); len(more) > 0 {
-		reads = reads.With(more...)
-	}
-	left := map[policy.Path]bool{}
-	prune := func(s policy.Sieve, object map[string]any, at string) map[string]any {
-		out, gone := s.Prune(object, at)
-		for _, p := range gone {
-			left[p] = true
-		}
-		return out
-	}
-	kept = map[string]any{}
-	party := func(member string, s policy.Sieve, at string) {
-		out := maps.Clone(full[member].(map[string]any))
-		if properties, ok := out["properties"].(map[string]any); ok {
-			if out["properties"] = prune(s, properties, at); len(out["properties"].(map[string]any)) == 0 {
-				delete(out, "properties")
-			}
-		}
-		kept[member] = out
-	}
-	resource := reads.Sieve(true, []string{"resource"}, []string{"context", "aver", "part"})
-	party("subject", reads.Sieve(true, []string{"principal"}), "principal")
-	party("resource", resource, "resource")
-	party("action", reads.Sieve(true, []string{"action"}).With("tool"), "action")
-	context := prune(reads.Sieve(false, []string{"context"}).With("on_behalf_of", "delegation", "parts", "supported_obligations"),
-		q.Request.Context, "context")
-	// Policies that read the parts in the context must find them as they were sent.
-	if parts := q.Request.Parts(); parts != nil && !reads.Contains("context.parts") {
-		list := make([]any, len(parts))
-		for i, p := range parts {
-			list[i] = p.ID
-			if len(p.Properties) > 0 {
-				if properties := prune(resource, p.Properties, "resource"); len(properties) > 0 {
-					list[i] = map[string]any{"id": p.ID, "properties": properties}
-				}
-			}
-		}
-		context["parts"] = list
-	}
-	if len(context) > 0 {
-		kept["context"] = context
-	}
-	for p := range left {
-		omitted = append(omitted, string(p))
-	}
-	slices.Sort(omitted)
-	return kept, omitted
-}
-
-// reads is what the policies that were evaluated can have read of the request.
-func (e *Evidence) reads() policy.ReadSet {
-	reads := policy.ReadSet{}.Union(e.sets...)
-	if e.twoParts {
-		return reads.Same("principal", "resource")
-	}
-	return reads
-}
-
-// retained is what the active bundles retain, and what the limits in the chain
-// sum.
-func (e *Evidence) retained(st *authority.State) []policy.Path {
-	var paths []policy.Path
-	for _, b := range st.Policies().Bundles() {
-		paths = append(paths, b.Meta().Retain...)
-	}
+	sets := append(slices.Clip(e.sets), st.Policies().Retained())
 	for _, g := range e.grants {
 		if g.Limits != nil {
 			for _, s := range g.Limits.Sums {
-				paths = append(paths, policy.Path(s.Attribute))
+				sets = append(sets, policy.ReadSet{}.With(policy.Path(s.Attribute)))
 			}
 		}
 	}
-	return paths
+	var left []policy.Path
+	sieve := func(s policy.Sieve, at string, instead map[string]any) func([]byte, map[string]any) ([]byte, bool) {
+		return func(dst []byte, values map[string]any) ([]byte, bool) {
+			return s.Append(dst, values, instead, &left, at)
+		}
+	}
+	subject, resource := e.places()
+	parts := policy.NewSieve(sets, true, append(resource, []string{"context", "aver", "part"})...)
+	var instead map[string]any
+	// Policies that read the parts in the context must find them as they were sent.
+	if q.parts[0].id != "" && !policy.NewSieve(sets, false, []string{"context"}).Keeps("parts") {
+		instead = map[string]any{"parts": reduceParts(q.Request.Parts(), parts, &left)}
+	}
+	kept = q.Request.AppendReduced(make([]byte, 0, 512), aver.Reduced{
+		Subject:  sieve(policy.NewSieve(sets, true, subject...), "principal", nil),
+		Resource: sieve(parts, "resource", nil),
+		Action:   sieve(policy.NewSieve(sets, true, []string{"action"}).With("tool"), "action", nil),
+		Context: sieve(policy.NewSieve(sets, false, []string{"context"}).
+			With("on_behalf_of", "delegation", "parts", "supported_obligations"), "context", instead),
+	})
+	slices.Sort(left)
+	for _, p := range slices.Compact(left) {
+		omitted = append(omitted, string(p))
+	}
+	return kept, omitted
+}
+
+// reduceParts keeps of the parts what a sieve keeps.
+func reduceParts(parts []aver.Part, s policy.Sieve, left *[]policy.Path) []any {
+	list := make([]any, len(parts))
+	for i, p := range parts {
+		list[i] = p.ID
+		text, some := s.Append(nil, p.Properties, nil, left, "resource")
+		if !some {
+			continue
+		}
+		properties, err := aver.ParseJSON(text, aver.Limits{Bytes: len(text)})
+		if err != nil {
+			panic(fmt.Sprintf("pdp: part %q: %v", p.ID, err)) // it was made canonical a line above
+		}
+		list[i] = map[string]any{"id": p.ID, "properties": properties}
+	}
+	return list
+}
+
+// places are where read sets say what is read of the subject and of the
+// resource: an entity that is both is read through either.
+func (e *Evidence) places() (subject, resource [][]string) {
+	subject, resource = [][]string{{"principal"}}, [][]string{{"resource"}}
+	if e.twoParts {
+		return append(subject, resource...), append(resource, subject...)
+	}
+	return subject, resource
 }
 
 // withhold moves the sensitive members out of a request: each is replaced by a
@@ -288,7 +274,10 @@ func (e *Evidence) Lacks(omitted []string) []string {
 	if len(omitted) == 0 {
 		return nil
 	}
-	reads := e.reads()
+	reads := policy.ReadSet{}.Union(e.sets...)
+	if e.twoParts {
+		reads = reads.Same("principal", "resource")
+	}
 	var lacks []string
 	for _, path := range omitted {
 		if reads.Contains(policy.Path(path)) {

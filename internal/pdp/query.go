@@ -75,7 +75,8 @@ func (q *Query) convert() *aver.RequestError {
 		if bad != nil || len(values) == 0 {
 			return types.Record{}
 		}
-		if bad = reserved(pointer, values); bad != nil {
+		if hasReserved(values) {
+			bad = reserved(pointer, values)
 			return types.Record{}
 		}
 		r, err := policy.RecordFromJSON(values, at)
@@ -101,6 +102,24 @@ func (q *Query) convert() *aver.RequestError {
 		q.parts = append(q.parts, queryPart{p.ID, record("/context/parts/"+strconv.Itoa(i)+"/properties", "part", p.Properties)})
 	}
 	return bad
+}
+
+// hasReserved tells whether [reserved] finds something.
+func hasReserved(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		if _, ok := v[sdMember]; ok {
+			return true
+		}
+		for _, e := range v {
+			if hasReserved(e) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, hasReserved)
+	}
+	return false
 }
 
 // reserved refuses the member names with which a record marks what it withholds

@@ -25,20 +25,25 @@ type Circumstances struct {
 // sensitive in its request.
 func NewRecord(st *authority.State, q *Query, d aver.Decision, e *Evidence, c Circumstances) (*aver.Record, []string, error) {
 	request, omitted := minimise(st, q, e)
-	var sensitive []policy.Path
-	for _, b := range st.Policies().Bundles() {
-		sensitive = append(sensitive, b.Meta().Sensitive...)
-	}
-	slices.Sort(sensitive)
-	request, disclosures, err := withhold(request, slices.Compact(sensitive), c.Random)
-	if err != nil {
-		return nil, nil, err
+	var disclosures []string
+	if sensitive := st.Policies().Sensitive(); len(sensitive) > 0 {
+		v, err := aver.ParseJSON(request, aver.Limits{Bytes: len(request)})
+		if err != nil {
+			return nil, nil, fmt.Errorf("minimised request: %w", err)
+		}
+		object, list, err := withhold(v.(map[string]any), sensitive, c.Random)
+		if err != nil {
+			return nil, nil, err
+		}
+		if disclosures = list; len(list) > 0 {
+			request = aver.AppendCanonical(request[:0], object)
+		}
 	}
 	return &aver.Record{
 		ID: c.ID, Kind: "decision", Time: c.Time,
 		Semantics: aver.Semantics, Engine: policy.EngineVersion,
 		Authority: c.Head, Policies: st.PoliciesDigest(), PEP: c.PEP,
-		Request: aver.AppendCanonical(nil, request), Full: q.Request.Digest(), Omitted: omitted,
+		Request: request, Full: q.Request.Digest(), Omitted: omitted,
 		Facts: e.Facts(), Decision: d, Salt: salt(),
 	}, disclosures, nil
 }

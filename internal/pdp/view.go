@@ -32,16 +32,17 @@ func Views(st *authority.State, q *Query, now aver.Time) []View {
 	var views []View
 	for _, part := range q.parts {
 		entities := d.world(part)
-		for _, p := range d.principals() {
+		principals := d.principals(part)
+		for _, p := range principals {
 			views = append(views, View{
 				As: p.as, Entity: ref(p.uid), Part: part.id,
-				Request: d.request(p.uid, p.chain, part), Entities: entities,
+				Request: p.request, Entities: entities,
 			})
 		}
 		for i, g := range d.chain {
 			views = append(views, View{
 				As: aver.FrameGrant, Entity: g.To, Grant: g.ID, Permit: g.Permit, Part: part.id,
-				Request: d.request(uid(g.To), d.chain[:i+1], part), Entities: entities,
+				Request: d.grantRequest(i, principals, part), Entities: entities,
 			})
 		}
 	}

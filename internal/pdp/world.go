@@ -14,8 +14,8 @@ import (
 
 // Evidence is what a decision rested on.
 type Evidence struct {
-	facts      map[types.EntityUID]*uint64 // :: index of the event that last set it, nil: nothing registered
-	sets       []policy.ReadSet            // of the policies that were evaluated
+	facts      []aver.Fact      // what was looked up, once each
+	sets       []policy.ReadSet // of the policies that were evaluated
 	grants     []*authority.Grant
 	twoParts   bool // the resource is also a principal, so what is read of one is read of the other
 	everything bool // the request could not be read, so all of it is evidence
@@ -25,23 +25,26 @@ func (e *Evidence) evaluated(result policy.Result) { e.sets = append(e.sets, res
 
 func (e *Evidence) grant(g *authority.Grant) { e.grants = append(e.grants, g) }
 
-func (e *Evidence) fact(uid types.EntityUID, event *uint64) {
-	if e.facts == nil {
-		e.facts = make(map[types.EntityUID]*uint64, 8)
+// fact notes that an entity was looked up. There are few, so a list does.
+func (e *Evidence) fact(uid types.EntityUID, event uint64, known bool) {
+	for i := range e.facts {
+		if f := &e.facts[i]; f.ID == string(uid.ID) && f.Type == string(uid.Type) {
+			return
+		}
 	}
-	e.facts[uid] = event
+	f := aver.Fact{Ref: ref(uid)}
+	if known {
+		f.Event = &event
+	}
+	e.facts = append(e.facts, f)
 }
 
 // Facts lists what was looked up in the state, sorted by type and id.
 func (e *Evidence) Facts() []aver.Fact {
-	facts := make([]aver.Fact, 0, len(e.facts))
-	for uid, event := range e.facts {
-		facts = append(facts, aver.Fact{Ref: ref(uid), Event: event})
-	}
-	slices.SortFunc(facts, func(a, b aver.Fact) int {
+	slices.SortFunc(e.facts, func(a, b aver.Fact) int {
 		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.ID, b.ID))
 	})
-	return facts
+	return e.facts
 }
 
 // world is the entities as one part of a request sees them: the registered ones,
@@ -49,43 +52,50 @@ func (e *Evidence) Facts() []aver.Fact {
 // notes what was asked for. Nothing a caller says reaches other entities.
 type world struct {
 	d                 *decider
-	subject, resource types.EntityUID
-	claims            map[types.EntityUID]types.Record
-	merged            map[types.EntityUID]types.Entity
+	subject, resource claimed
+}
+
+// claimed is an entity about which the caller may say something.
+type claimed struct {
+	uid    types.EntityUID
+	claims types.Record
+	entity types.Entity // once it was looked up: claims beneath what is registered
+	seen   bool
 }
 
 func (d *decider) world(part queryPart) *world {
-	w := &world{
-		d: d, subject: d.q.subject, resource: d.q.resource,
-		claims: make(map[types.EntityUID]types.Record, 2),
-		merged: make(map[types.EntityUID]types.Entity, 2),
+	w := &world{d: d, subject: claimed{uid: d.q.subject, claims: d.q.subjectClaims}, resource: claimed{uid: d.q.resource}}
+	w.resource.claims = overlay(part.claims, d.q.resourceClaims)
+	if w.subject.uid == w.resource.uid {
+		w.resource.claims = overlay(w.resource.claims, w.subject.claims)
+		w.subject.claims = w.resource.claims
 	}
-	w.claims[w.subject] = d.q.subjectClaims
-	w.claims[w.resource] = overlay(part.claims, overlay(d.q.resourceClaims, w.claims[w.resource]))
 	return w
 }
 
 // Get implements Cedar's EntityGetter.
 func (w *world) Get(uid types.EntityUID) (types.Entity, bool) {
-	if e, ok := w.merged[uid]; ok {
-		return e, true
+	var c *claimed
+	switch uid {
+	case w.subject.uid:
+		c = &w.subject
+	case w.resource.uid:
+		c = &w.resource
+	default:
+		e, event, known := w.d.st.Entity(uid)
+		w.d.evidence.fact(uid, event, known)
+		return e, known
 	}
-	registered, event, known := w.d.st.Entity(uid)
-	if known {
-		w.d.evidence.fact(uid, &event)
-	} else {
-		w.d.evidence.fact(uid, nil)
+	if !c.seen {
+		e, event, known := w.d.st.Entity(uid)
+		w.d.evidence.fact(uid, event, known)
+		if !known {
+			e = types.Entity{UID: uid}
+		}
+		e.Attributes = overlay(e.Attributes, c.claims)
+		c.entity, c.seen = e, true
 	}
-	claims, asked := w.claims[uid]
-	if !asked {
-		return registered, known
-	}
-	if !known {
-		registered = types.Entity{UID: uid}
-	}
-	registered.Attributes = overlay(registered.Attributes, claims)
-	w.merged[uid] = registered
-	return registered, true
+	return c.entity, true
 }
 
 // overlay returns under with the members of over in their place.
@@ -132,22 +142,31 @@ func (d *decider) request(principal types.EntityUID, chain []*authority.Grant, p
 	if part.id != "" {
 		vouched["part"] = overlay(types.NewRecord(types.RecordMap{"id": types.String(part.id)}), part.claims)
 	}
-	return types.Request{
-		Principal: principal,
-		Action:    d.q.action,
-		Resource:  d.q.resource,
-		Context:   overlay(types.NewRecord(types.RecordMap{"aver": types.NewRecord(vouched)}), d.q.context),
+	context := make(types.RecordMap, d.q.context.Len()+1)
+	for name, value := range d.q.context.All() {
+		context[name] = value
 	}
+	context["aver"] = types.NewRecord(vouched)
+	return types.Request{Principal: principal, Action: d.q.action, Resource: d.q.resource, Context: types.NewRecord(context)}
 }
 
 // identityRecord is context.aver.actor: what is registered about a principal.
 func (d *decider) identityRecord(principal types.EntityUID) types.Record {
-	who := ref(principal)
-	id, ok := d.st.Identity(who)
+	id, ok := d.st.Identity(ref(principal))
 	if !ok {
-		kind := aver.KindOfType(who.Type)
-		d.evidence.fact(principal, d.entityEvent(principal))
-		return types.NewRecord(types.RecordMap{
+		_, event, known := d.st.Entity(principal)
+		d.evidence.fact(principal, event, known)
+		return unregistered[aver.KindOfType(string(principal.Type))]
+	}
+	d.evidence.fact(principal, id.Event, true)
+	return id.Actor(d.now)
+}
+
+// unregistered is context.aver.actor of those that nobody registered, by kind.
+var unregistered = func() map[aver.Kind]types.Record {
+	records := map[aver.Kind]types.Record{}
+	for _, kind := range append(aver.Kinds(), aver.KindUnknown) {
+		records[kind] = types.NewRecord(types.RecordMap{
 			"kind":       types.String(kind),
 			"machine":    types.Boolean(kind.Machine()),
 			"registered": types.False,
@@ -155,34 +174,5 @@ func (d *decider) identityRecord(principal types.EntityUID) types.Record {
 			"expired":    types.False,
 		})
 	}
-	event := id.Event
-	d.evidence.fact(principal, &event)
-	m := types.RecordMap{
-		"kind":       types.String(id.Kind),
-		"machine":    types.Boolean(id.Kind.Machine()),
-		"registered": types.True,
-		"status":     types.String(id.Status),
-		"expired":    types.Boolean(id.Expires != 0 && d.now >= id.Expires),
-	}
-	if id.Purpose != "" {
-		m["purpose"] = types.String(id.Purpose)
-	}
-	if id.Owner != "" {
-		m["owner"] = types.String(id.Owner)
-	}
-	if id.Tools != nil {
-		tools := make([]types.Value, len(*id.Tools))
-		for i, t := range *id.Tools {
-			tools[i] = types.String(t)
-		}
-		m["tools"] = types.NewSet(tools...)
-	}
-	return types.NewRecord(m)
-}
-
-func (d *decider) entityEvent(uid types.EntityUID) *uint64 {
-	if _, event, ok := d.st.Entity(uid); ok {
-		return &event
-	}
-	return nil
-}
+	return records
+}()

@@ -21,6 +21,9 @@ type Set struct {
 	// The indexes hold ordinary rules and gates apart, since gates are only
 	// asked once everything else allows.
 	ordinary, gates index
+
+	retained  ReadSet
+	sensitive []Path
 }
 
 // NewSet compiles the policies of the given bundles, whose names must differ.
@@ -40,8 +43,25 @@ func NewSet(bundles ...*Bundle) *Set {
 		}
 	}
 	s.ordinary, s.gates = newIndex(ordinary), newIndex(gates)
+	var retained []Path
+	for _, b := range s.bundles {
+		retained = append(retained, b.meta.Retain...)
+		s.sensitive = append(s.sensitive, b.meta.Sensitive...)
+	}
+	slices.Sort(s.sensitive)
+	s.sensitive = slices.Compact(s.sensitive)
+	if len(retained) > 0 {
+		s.retained = ReadSet{}.With(retained...)
+	}
 	return s
 }
+
+// Retained is what the bundles want kept of requests, read or not.
+func (s *Set) Retained() ReadSet { return s.retained }
+
+// Sensitive are the paths whose values the bundles call sensitive, sorted.
+// Nobody may change the slice.
+func (s *Set) Sensitive() []Path { return s.sensitive }
 
 // Bundles are the bundles of the set, by name.
 func (s *Set) Bundles() []*Bundle { return slices.Clone(s.bundles) }

@@ -1,67 +1,109 @@
 package policy
 
 import (
-	"maps"
 	"slices"
+
+	"github.com/aver-authz/aver"
 )
 
-// A Sieve keeps of a JSON object the members that a [ReadSet] reads at one or
-// more places. It is what makes a record minimal.
-type Sieve struct{ node *readNode }
+// A Sieve keeps of a JSON object the members that some [ReadSet] reads at one
+// of several places. It is what makes a record minimal. It looks into the read
+// sets as they are, since merging them for each decision would cost more than
+// the decision.
+type Sieve struct {
+	nodes []*readNode
+	names []string // kept whole, whatever is read
+}
 
-// Sieve merges what is read at the given places, each a variable or a path
-// below one ("resource", "context.aver.part"). With behind, what is read behind
-// entity references is kept as well: say so for objects that are the attributes
-// of an entity.
-func (rs ReadSet) Sieve(behind bool, places ...[]string) Sieve {
-	n := &readNode{}
-	for _, place := range places {
-		at := rs.roots[place[0]]
-		for _, name := range place[1:] {
-			if at == nil || at.whole {
-				break
+// NewSieve makes a sieve of what the sets read at the given places, each a
+// variable or a path below one ("resource", "context" "aver" "part"). With
+// behind, what is read behind entity references is kept as well: say so for
+// objects that are the attributes of an entity.
+func NewSieve(sets []ReadSet, behind bool, places ...[]string) Sieve {
+	s := Sieve{nodes: make([]*readNode, 0, 2*len(sets))}
+	for i, set := range sets {
+		if set.roots == nil || slices.ContainsFunc(sets[:i], func(other ReadSet) bool { return other.behind == set.behind }) {
+			continue // empty, or seen already
+		}
+		for _, place := range places {
+			at := set.roots[place[0]]
+			for _, name := range place[1:] {
+				if at == nil || at.whole {
+					break
+				}
+				at = at.kids[name]
 			}
-			at = at.kids[name]
+			s.add(at)
 		}
-		n.merge(at)
+		if behind {
+			s.add(set.behind)
+		}
 	}
-	if behind {
-		n.merge(rs.behind)
-	}
-	return Sieve{n}
+	return s
 }
 
-// Prune returns the members of object that are read, without those that are
-// null, and the sorted paths of those that are not, which begin with prefix.
-// The object itself is left as it is.
-func (s Sieve) Prune(object map[string]any, prefix ...string) (kept map[string]any, omitted []Path) {
-	kept = s.node.pruneJSON(object, prefix, &omitted)
-	slices.Sort(omitted)
-	return kept, omitted
+func (s *Sieve) add(n *readNode) {
+	if n != nil && (n.whole || len(n.kids) > 0) {
+		s.nodes = append(s.nodes, n)
+	}
 }
 
-func (n *readNode) pruneJSON(object map[string]any, at []string, omitted *[]Path) map[string]any {
-	if n.whole {
-		return object
-	}
-	kept := make(map[string]any, len(n.kids))
-	for _, name := range slices.Sorted(maps.Keys(object)) {
+// With keeps the named members as well, each with all below it.
+func (s Sieve) With(names ...string) Sieve {
+	s.names = names
+	return s
+}
+
+// Append appends the canonical JSON of what the sieve keeps of object, with
+// some members replaced (nil: none), and tells whether that is
+// anything. Members that are null are left out, since to Cedar null is absent.
+// The paths of what else it leaves out, which begin with those in at, are
+// appended to omitted.
+func (s Sieve) Append(dst []byte, object, instead map[string]any, omitted *[]Path, at ...string) (out []byte, some bool) {
+	start := len(dst)
+	dst = append(dst, '{')
+	whole := slices.ContainsFunc(s.nodes, func(n *readNode) bool { return n.whole })
+	for _, name := range aver.MemberNames(object) {
 		value := object[name]
-		if value == nil {
-			continue // to Cedar, null is absent
+		if other, ok := instead[name]; ok {
+			value = other
 		}
-		here := append(slices.Clone(at), name)
-		kid := n.kids[name]
-		if kid == nil {
-			*omitted = append(*omitted, joinPath(here))
-			continue
+		undo := len(dst)
+		if dst[undo-1] != '{' {
+			dst = append(dst, ',')
 		}
-		if sub, ok := value.(map[string]any); ok && !isEscape(sub) {
-			value = kid.pruneJSON(sub, here, omitted)
+		dst = append(aver.AppendString(dst, name), ':')
+		_, replaced := instead[name]
+		switch sub, read := s.below(name); {
+		case whole || replaced:
+			dst = aver.AppendCanonical(dst, value)
+		case value == nil:
+			dst = dst[:undo]
+		case slices.Contains(s.names, name):
+			dst = aver.AppendCanonical(dst, value)
+		case !read:
+			dst = dst[:undo]
+			*omitted = append(*omitted, joinPath(append(slices.Clone(at), name)))
+		default:
+			if inner, ok := value.(map[string]any); ok && !isEscape(inner) {
+				dst, _ = sub.Append(dst, inner, nil, omitted, append(slices.Clone(at), name)...)
+			} else {
+				dst = aver.AppendCanonical(dst, value)
+			}
 		}
-		kept[name] = value
 	}
-	return kept
+	return append(dst, '}'), len(dst) > start+1
+}
+
+// below is the sieve for the member of that name, and whether it is read.
+func (s Sieve) below(name string) (sub Sieve, read bool) {
+	for _, n := range s.nodes {
+		if kid := n.kids[name]; kid != nil {
+			read = true
+			sub.add(kid)
+		}
+	}
+	return sub, read
 }
 
 // isEscape tells Cedar's JSON escapes, which are values and not records.
@@ -71,11 +113,8 @@ func isEscape(object map[string]any) bool {
 	return (entity || extension) && len(object) == 1
 }
 
-// With keeps the named members as well, each with all below it.
-func (s Sieve) With(names ...string) Sieve {
-	n := s.node.clone()
-	for _, name := range names {
-		n.mark([]string{name}, true)
-	}
-	return Sieve{n}
+// Keeps tells whether the sieve keeps a member of that name, or some of it.
+func (s Sieve) Keeps(name string) bool {
+	_, read := s.below(name)
+	return read || slices.Contains(s.names, name) || slices.ContainsFunc(s.nodes, func(n *readNode) bool { return n.whole })
 }

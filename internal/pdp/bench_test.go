@@ -1,0 +1,39 @@
+package pdp_test
+
+import (
+	"testing"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/pdp"
+)
+
+// The cost of one decision with its record, apart from the disk: a person who
+// pays, and an agent that pays through a chain of two grants.
+func BenchmarkDecideAndRecord(b *testing.B) {
+	w := newWorld(b, payPolicies)
+	w.agent("bot", nil)
+	w.agent("sub", nil)
+	w.grant(aver.Grant{ID: "g1", From: alice, To: bot, Depth: 1, Expires: start + 1_000_000_000, Condition: "resource.amount <= 100"})
+	w.grant(aver.Grant{ID: "g2", From: bot, To: sub, Parent: "g1", Expires: start + 1_000_000_000})
+	for name, text := range map[string]string{
+		"single":  pay(aliceJSON, 50, `"mfa":true,"ip":"10.1.2.3"`),
+		"two-hop": pay(subJSON, 50, `"delegation":["g1","g2"],"on_behalf_of":`+aliceJSON),
+	} {
+		b.Run(name, func(b *testing.B) {
+			bytes := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				v, err := aver.ParseJSON([]byte(text), aver.Limits{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				req, err := aver.ParseRequest(v)
+				if err != nil {
+					b.Fatal(err)
+				}
+				bytes = pdp.DecideAndEncode(b, w.st, req, start+10_000)
+			}
+			b.ReportMetric(float64(bytes), "payload-bytes")
+		})
+	}
+}
