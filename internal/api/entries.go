@@ -36,8 +36,10 @@ func (a *API) getDecision(c *call) error {
 	return c.writeJSON(http.StatusOK, e)
 }
 
-// maxScan bounds how many leaves one request looks at for the few that it wants.
-const maxScan = 20_000
+const (
+	maxScan      = 20_000  // leaves that one request looks at for the few that it wants
+	maxPageBytes = 4 << 20 // payloads on one page; the one that goes beyond is the last
+)
 
 // listDecisions lists records, newest first.
 func (a *API) listDecisions(c *call) error {
@@ -58,8 +60,8 @@ func (a *API) listDecisions(c *call) error {
 		}
 	}
 	entries := []entry{}
-	at := min(before, size)
-	for scanned := 0; at > 0 && len(entries) < limit && scanned < maxScan; scanned++ {
+	at, bytes := min(before, size), 0
+	for scanned := 0; at > 0 && len(entries) < limit && scanned < maxScan && bytes < maxPageBytes; scanned++ {
 		at--
 		if outcome != nil {
 			text, err := a.o.Decisions.Leaf(at)
@@ -79,6 +81,7 @@ func (a *API) listDecisions(c *call) error {
 			return err
 		}
 		entries = append(entries, e)
+		bytes += len(e.Payload)
 	}
 	next := ""
 	if at > 0 {
@@ -223,16 +226,18 @@ func listEntries(c *call, log *Log, name string) error {
 	size, _ := log.Head()
 	to := min(from+uint64(limit), size)
 	entries := []entry{}
-	for at := from; at < to; at++ {
+	at := from
+	for bytes := 0; at < to && bytes < maxPageBytes; at++ {
 		e, err := log.entry(at)
 		if err != nil {
 			return err
 		}
 		entries = append(entries, e)
+		bytes += len(e.Payload)
 	}
 	next := ""
-	if len(entries) > 0 && to < size {
-		next = strconv.FormatUint(to-1, 10)
+	if at > from && at < size {
+		next = strconv.FormatUint(at-1, 10)
 	}
 	return c.writeList(name, entries, next)
 }

@@ -270,6 +270,42 @@ func TestEventsAndEntries(t *testing.T) {
 	}
 }
 
+// A page ends early where its payloads grow large, and the next one goes on behind it.
+func TestPagesOfLargeEntries(t *testing.T) {
+	s := start(t)
+	files := map[string]string{}
+	for i := range 8 {
+		files[fmt.Sprintf("f%d.cedar", i)] = "// " + strings.Repeat("x", 200<<10) + "\n"
+	}
+	for i := range 4 { // 1.6 MB each
+		files["docs.cedar"] = fmt.Sprintf("permit (principal, action == Action::\"a%d\", resource);", i)
+		s.admin("POST", "/v1/policies", map[string]any{"name": "docs", "files": files}).ok(201)
+	}
+	size := number(t, s.admin("GET", "/v1/log", nil).at("authority", "size"))
+	seen, pages, query := 0, 0, ""
+	for {
+		x := s.admin("GET", "/v1/events"+query, nil).ok(200)
+		if len(x.body) > 8<<20 {
+			t.Fatalf("a page of %d bytes", len(x.body))
+		}
+		for _, e := range x.at("events").([]any) {
+			if number(t, e.(map[string]any)["index"]) != seen {
+				t.Fatalf("entry %v where %d was due", e.(map[string]any)["index"], seen)
+			}
+			seen++
+		}
+		pages++
+		next, ok := x.at("next").(string)
+		if !ok {
+			break
+		}
+		query = "?after=" + next
+	}
+	if seen != size || pages < 2 {
+		t.Errorf("%d of %d events in %d pages", seen, size, pages)
+	}
+}
+
 func TestWhy(t *testing.T) {
 	s := startDocs(t)
 	id := s.evaluate(question("user:ann", "write", "doc:1")).ok(200).at("context", "evaluation_id").(string)
