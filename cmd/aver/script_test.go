@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 			env.Values[serversKey{}] = servers{}
 			env.Setenv("AVER_SERVER", "")
 			env.Setenv("AVER_TOKEN", "")
+			env.Setenv("GORACE", noSleep)
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -51,6 +52,9 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
+
+// noSleep keeps programs that were built with -race from sleeping for a second when they end, each of some two hundred.
+const noSleep = "atexit_sleep_ms=0"
 
 // servers are the running servers of a script, by their data directory; serversKey is where a script keeps them.
 type servers map[string]*exec.Cmd
@@ -63,7 +67,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	dir := ts.MkAbs(args[0])
 	cmd := exec.Command("aver", append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0"}, args[1:]...)...)
-	cmd.Env = append(os.Environ(), "AVER_SERVER=", "AVER_TOKEN=")
+	cmd.Env = append(os.Environ(), "AVER_SERVER=", "AVER_TOKEN=", "GORACE="+noSleep)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
