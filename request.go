@@ -94,7 +94,58 @@ func ParseRequest(v any) (*Request, error) {
 	if err := r.checkContext(); err != nil {
 		return nil, err
 	}
+	if err := r.checkReserved(); err != nil {
+		return nil, err
+	}
 	return &r, nil
+}
+
+// withheldMember marks, in a record, what is withheld of an object (RFC 9901,
+// section 4.2.4.1). Nothing that is sent may be called that: a record with it
+// would look as if something had been withheld.
+const withheldMember = "_sd"
+
+func (r *Request) checkReserved() error {
+	for _, m := range []struct {
+		pointer string
+		values  map[string]any
+	}{
+		{"/subject/properties", r.Subject.Properties}, {"/action/properties", r.Action.Properties},
+		{"/resource/properties", r.Resource.Properties}, {"/context", r.Context},
+	} {
+		if pointer, found := findMember(m.values, withheldMember, m.pointer); found {
+			return &RequestError{pointer, "the name is reserved for withheld values (RFC 9901)"}
+		}
+	}
+	return nil
+}
+
+// findMember returns the pointer of a member of that name, at any depth.
+func findMember(v any, name, at string) (pointer string, found bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		if _, ok := v[name]; ok {
+			return at + "/" + name, true
+		}
+		for member, inner := range v {
+			switch inner.(type) {
+			case map[string]any, []any:
+				if p, ok := findMember(inner, name, at+"/"+pointerEscaper.Replace(member)); ok && (!found || p < pointer) {
+					pointer, found = p, true // of several, the same each time
+				}
+			}
+		}
+	case []any:
+		for i, inner := range v {
+			switch inner.(type) {
+			case map[string]any, []any:
+				if p, ok := findMember(inner, name, at+"/"+strconv.Itoa(i)); ok {
+					return p, true
+				}
+			}
+		}
+	}
+	return pointer, found
 }
 
 func parseParty(pointer string, v any) (p Party, err error) {

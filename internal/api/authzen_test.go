@@ -372,6 +372,7 @@ func TestR13ItemErrors(t *testing.T) {
 	for _, item := range []any{
 		1, "x", []any{}, map[string]any{"resource": "doc"}, map[string]any{"resource": map[string]any{"type": 1}},
 		map[string]any{"context": "x"}, map[string]any{"Resource": party("doc:1")}, map[string]any{"context": map[string]any{"aver": 1}},
+		map[string]any{"context": map[string]any{"_sd": []any{"x"}}},
 	} {
 		body["evaluations"] = []any{map[string]any{"resource": party("doc:1")}, item}
 		x := s.evaluations(body).ok(400)

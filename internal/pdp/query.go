@@ -3,7 +3,6 @@ package pdp
 import (
 	"errors"
 	"maps"
-	"slices"
 	"strconv"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -75,10 +74,6 @@ func (q *Query) convert() *aver.RequestError {
 		if bad != nil || len(values) == 0 {
 			return types.Record{}
 		}
-		if hasReserved(values) {
-			bad = reserved(pointer, values)
-			return types.Record{}
-		}
 		r, err := policy.RecordFromJSON(values, at)
 		if err != nil {
 			bad = &aver.RequestError{Pointer: pointer, Reason: err.Error()}
@@ -102,47 +97,6 @@ func (q *Query) convert() *aver.RequestError {
 		q.parts = append(q.parts, queryPart{p.ID, record("/context/parts/"+strconv.Itoa(i)+"/properties", "part", p.Properties)})
 	}
 	return bad
-}
-
-// hasReserved tells whether [reserved] finds something.
-func hasReserved(v any) bool {
-	switch v := v.(type) {
-	case map[string]any:
-		if _, ok := v[sdMember]; ok {
-			return true
-		}
-		for _, e := range v {
-			if hasReserved(e) {
-				return true
-			}
-		}
-	case []any:
-		return slices.ContainsFunc(v, hasReserved)
-	}
-	return false
-}
-
-// reserved refuses the member names with which a record marks what it withholds
-// (RFC 9901).
-func reserved(pointer string, v any) *aver.RequestError {
-	switch v := v.(type) {
-	case map[string]any:
-		if _, ok := v[sdMember]; ok {
-			return &aver.RequestError{Pointer: pointer + "/" + sdMember, Reason: "the name is reserved for withheld values (RFC 9901)"}
-		}
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			if err := reserved(pointer+"/"+name, v[name]); err != nil {
-				return err
-			}
-		}
-	case []any:
-		for i, e := range v {
-			if err := reserved(pointer+"/"+strconv.Itoa(i), e); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func uid(r aver.Ref) types.EntityUID {
