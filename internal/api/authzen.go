@@ -113,6 +113,13 @@ func (a *API) evaluations(c *call) error {
 	return c.writeJSON(http.StatusOK, map[string]any{"evaluations": bodies})
 }
 
+// inherited are the members of a batch that stand in for those that an item lacks.
+var inherited = [...]string{"subject", "action", "resource", "context"}
+
+// maxSpread bounds what the items of a batch take over, each for itself, as a multiple of the largest body: each is
+// evaluated and recorded, so that a thousand items could make a gigabyte of a megabyte.
+const maxSpread = 16
+
 // parseBatch reads the evaluations of a batch: each member of an item stands in for the whole member of the same name
 // beside them (section 7.1.1), and null stands for a member that is not sent. A member of the wrong type makes the whole
 // batch invalid; a missing one is for its item alone.
@@ -130,6 +137,11 @@ func (a *API) parseBatch(object map[string]any) (queries []*pdp.Query, semantic 
 	case len(items) > a.o.MaxBatch:
 		return nil, "", &aver.RequestError{Pointer: "/evaluations", Reason: fmt.Sprintf("has more than %d entries; split the request", a.o.MaxBatch)}
 	}
+	var shared [4]int64 // how large the members are that items can take over, in bytes
+	for i, name := range inherited {
+		shared[i] = int64(len(aver.AppendCanonical(nil, object[name])))
+	}
+	spread := int64(0)
 	for i, item := range items {
 		at := "/evaluations/" + strconv.Itoa(i)
 		own, ok := item.(map[string]any)
@@ -137,10 +149,15 @@ func (a *API) parseBatch(object map[string]any) (queries []*pdp.Query, semantic 
 			return nil, "", &aver.RequestError{Pointer: at, Reason: "must be an object"}
 		}
 		merged := maps.Clone(own)
-		for _, name := range []string{"subject", "action", "resource", "context"} {
+		for k, name := range inherited {
 			if merged[name] == nil {
 				merged[name] = object[name]
+				spread += shared[k]
 			}
+		}
+		if most := maxSpread * a.o.MaxBody; spread > most {
+			return nil, "", &aver.RequestError{Pointer: at, Reason: fmt.Sprintf(
+				"with what the evaluations take over from beside them, they are larger than %d bytes in all; split the request", most)}
 		}
 		req, err := aver.ParseRequest(merged)
 		if err != nil {

@@ -45,6 +45,27 @@ func TestConfiguredLimits(t *testing.T) {
 	}
 }
 
+// What the items of a batch share counts for each of them, since each is recorded.
+func TestSharedMembersAreBounded(t *testing.T) {
+	s := start(t, func(c *server.Config) { c.MaxBody = 4000 })
+	batch := func(items int) map[string]any {
+		q := question("user:ann", "read", "doc:1")
+		q["context"] = map[string]any{"x": strings.Repeat("x", 2000)}
+		list := make([]any, items)
+		for i := range list {
+			list[i] = map[string]any{}
+		}
+		q["evaluations"] = list
+		return q
+	}
+	if got := len(s.evaluations(batch(25)).decisions()); got != 25 {
+		t.Errorf("%d answers", got)
+	}
+	if x := s.evaluations(batch(40)).ok(400); !strings.Contains(string(x.body), "split the request") {
+		t.Errorf("%s", x.body)
+	}
+}
+
 // Whatever is sent, the answer is 200 with whole answers, or 400 with a message.
 func FuzzEvaluations(f *testing.F) {
 	for _, seed := range []string{
