@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,8 +25,7 @@ records of what was done with it, so a name is used once.`,
 }
 
 func (c *cli) credentialIssue() *cobra.Command {
-	var t target
-	var role, expires, reason string
+	var role, expires string
 	roles := oneOf(aver.RolePEP, aver.RoleAdmin, aver.RoleAuditor)
 	cmd := &cobra.Command{
 		Use:   "issue NAME --role ROLE",
@@ -33,91 +33,64 @@ func (c *cli) credentialIssue() *cobra.Command {
 		Example: `  aver credential issue checkout --role pep > checkout.token
   aver credential issue audit-2027 --role auditor --expires 720h`,
 		Args: exactly("a NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if !slices.Contains(roles, role) {
-				return fmt.Errorf("a credential needs a --role: %s", strings.Join(roles, ", "))
-			}
-			until, err := parseWhen(expires)
-			if err != nil {
-				return fmt.Errorf("--expires: %w", err)
-			}
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			token, made, err := server.IssueCredential(cmd.Context(), args[0], aver.Role(role), until, reason)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(struct {
-					Token string `json:"token"`
-					*client.Change
-				}{token, made})
-			}
-			fmt.Fprintf(c.err, "%s: issued (event %d); this is the only time that the token is shown\n", args[0], made.Index)
-			c.printf("%s\n", token)
-			return nil
-		},
 	}
-	t.serverFlags(cmd)
 	cmd.Flags().StringVar(&role, "role", "", "`ROLE`: "+strings.Join(roles, ", "))
 	cmd.Flags().StringVar(&expires, "expires", "", "`TIME` when it ends, as RFC 3339 or from now on (2160h); default: never")
-	reasonFlag(cmd, &reason)
 	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(roles, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
+	return c.changes(cmd, func(ctx context.Context, server *client.Client, reason string, args []string) error {
+		if !slices.Contains(roles, role) {
+			return fmt.Errorf("a credential needs a --role: %s", strings.Join(roles, ", "))
+		}
+		until, err := parseWhen(expires)
+		if err != nil {
+			return fmt.Errorf("--expires: %w", err)
+		}
+		token, made, err := server.IssueCredential(ctx, args[0], aver.Role(role), until, reason)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(struct {
+				Token string `json:"token"`
+				*client.Change
+			}{token, made})
+		}
+		fmt.Fprintf(c.err, "%s: issued (event %d); this is the only time that the token is shown\n", args[0], made.Index)
+		c.printf("%s\n", token)
+		return nil
+	})
 }
 
 func (c *cli) credentialRevoke() *cobra.Command {
-	var t target
-	var reason string
-	cmd := &cobra.Command{
+	return c.changes(&cobra.Command{
 		Use:     "revoke NAME",
 		Short:   "End a bearer token",
 		Example: `  aver credential revoke checkout --reason "leaked, INC-12"`,
 		Args:    exactly("the NAME of a credential"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			made, err := server.RevokeCredential(cmd.Context(), args[0], reason)
-			if err != nil {
-				return err
-			}
-			return c.printChange(made, "%s: revoked", args[0])
-		},
-	}
-	t.serverFlags(cmd)
-	reasonFlag(cmd, &reason)
-	return cmd
+	}, func(ctx context.Context, server *client.Client, reason string, args []string) error {
+		made, err := server.RevokeCredential(ctx, args[0], reason)
+		if err != nil {
+			return err
+		}
+		return c.printChange(made, "%s: revoked", args[0])
+	})
 }
 
 func (c *cli) credentialList() *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return c.reads(&cobra.Command{
 		Use:     "list",
 		Short:   "List the credentials ever issued; never their tokens",
 		Example: "  aver credential list",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			return printList(c, s.Credentials(cmd.Context()), "no credential was issued",
-				[]string{"NAME", "ROLE", "ISSUED", "BY", "EXPIRES", "REVOKED"},
-				func(k client.Credential) []string {
-					revoked := "-"
-					if k.Revoked != nil {
-						revoked = timeText(k.Revoked.Time)
-					}
-					return []string{k.Name, string(k.Role), timeText(k.Time), k.By.Name, timeText(k.Expires), revoked}
-				})
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	return cmd
+	}, func(ctx context.Context, s source, _ []string) error {
+		return printList(c, s.Credentials(ctx), "no credential was issued",
+			[]string{"NAME", "ROLE", "ISSUED", "BY", "EXPIRES", "REVOKED"},
+			func(k client.Credential) []string {
+				revoked := "-"
+				if k.Revoked != nil {
+					revoked = timeText(k.Revoked.Time)
+				}
+				return []string{k.Name, string(k.Role), timeText(k.Time), k.By.Name, timeText(k.Expires), revoked}
+			})
+	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -21,8 +22,7 @@ a request claims about it, and its parents say which groups it is in.`,
 }
 
 func (c *cli) entityPut() *cobra.Command {
-	var t target
-	var file, reason string
+	var file string
 	var properties, parents []string
 	cmd := &cobra.Command{
 		Use:   "put TYPE:ID | --file FILE",
@@ -33,126 +33,89 @@ JSON or YAML with the members id, type, properties and parents.`,
   aver entity put team:treasury --parent department:finance
   aver entity put --file entities.yaml`,
 		Args: between(0, "a TYPE:ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			list, err := readOrBuild(c, args, file, func(ref aver.Ref) (e aver.Entity, err error) {
-				e.Ref = ref
-				values, err := parseProperties(properties)
-				if err != nil {
-					return e, fmt.Errorf("--property: %w", err)
-				}
-				e.Properties = values
-				if e.Parents, err = parseRefs(parents); err != nil {
-					return e, fmt.Errorf("--parent: %w", err)
-				}
-				return e, nil
-			})
-			if err != nil {
-				return err
-			}
-			for _, e := range list {
-				made, err := server.PutEntity(cmd.Context(), e, reason)
-				if err != nil {
-					return fmt.Errorf("%s: %w", refText(e.Ref), err)
-				}
-				if err := c.printChange(made, "%s: put", refText(e.Ref)); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
 	}
-	t.serverFlags(cmd)
 	cmd.Flags().StringArrayVar(&properties, "property", nil, "`NAME=VALUE`; repeat for more")
 	cmd.Flags().StringArrayVar(&parents, "parent", nil, "a group that it is in, as `TYPE:ID`; repeat for more")
 	fileFlag(cmd, &file)
-	reasonFlag(cmd, &reason)
-	return cmd
+	return c.changes(cmd, func(ctx context.Context, server *client.Client, reason string, args []string) error {
+		list, err := readOrBuild(c, args, file, func(ref aver.Ref) (e aver.Entity, err error) {
+			e.Ref = ref
+			values, err := parseProperties(properties)
+			if err != nil {
+				return e, fmt.Errorf("--property: %w", err)
+			}
+			e.Properties = values
+			if e.Parents, err = parseRefs(parents); err != nil {
+				return e, fmt.Errorf("--parent: %w", err)
+			}
+			return e, nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			made, err := server.PutEntity(ctx, e, reason)
+			if err != nil {
+				return fmt.Errorf("%s: %w", refText(e.Ref), err)
+			}
+			if err := c.printChange(made, "%s: put", refText(e.Ref)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (c *cli) entityRemove() *cobra.Command {
-	var t target
-	var reason string
-	cmd := &cobra.Command{
+	return c.changes(&cobra.Command{
 		Use:     "remove TYPE:ID",
 		Short:   "Take a registered fact away",
 		Example: `  aver entity remove account:77 --reason "closed"`,
 		Args:    exactly("a TYPE:ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, err := parseRef(args[0])
-			if err != nil {
-				return err
-			}
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			made, err := server.RemoveEntity(cmd.Context(), ref, reason)
-			if err != nil {
-				return err
-			}
-			return c.printChange(made, "%s: removed", refText(ref))
-		},
-	}
-	t.serverFlags(cmd)
-	reasonFlag(cmd, &reason)
-	return cmd
+	}, func(ctx context.Context, server *client.Client, reason string, args []string) error {
+		ref, err := parseRef(args[0])
+		if err != nil {
+			return err
+		}
+		made, err := server.RemoveEntity(ctx, ref, reason)
+		if err != nil {
+			return err
+		}
+		return c.printChange(made, "%s: removed", refText(ref))
+	})
 }
 
 func (c *cli) entityList() *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return c.reads(&cobra.Command{
 		Use:     "list",
 		Short:   "List the registered entities",
 		Example: "  aver entity list\n  aver entity list --data ./data --json",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			return printList(c, s.Entities(cmd.Context()), "nothing is registered",
-				[]string{"ENTITY", "PROPERTIES", "EVENT", "BY"},
-				func(e client.Entity) []string {
-					properties := string(aver.AppendCanonical(nil, map[string]any(e.Properties)))
-					return []string{refText(e.Ref), properties, fmt.Sprint(e.Event), e.By.Name}
-				})
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	return cmd
+	}, func(ctx context.Context, s source, _ []string) error {
+		return printList(c, s.Entities(ctx), "nothing is registered",
+			[]string{"ENTITY", "PROPERTIES", "EVENT", "BY"},
+			func(e client.Entity) []string {
+				properties := string(aver.AppendCanonical(nil, map[string]any(e.Properties)))
+				return []string{refText(e.Ref), properties, fmt.Sprint(e.Event), e.By.Name}
+			})
+	})
 }
 
 func (c *cli) entityShow() *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return c.reads(&cobra.Command{
 		Use:     "show TYPE:ID",
 		Short:   "Print what is registered of an entity, as JSON",
 		Example: "  aver entity show account:77",
 		Args:    exactly("a TYPE:ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, err := parseRef(args[0])
-			if err != nil {
-				return err
-			}
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			e, err := s.Entity(cmd.Context(), ref)
-			if err != nil {
-				return err
-			}
-			return c.printJSON(e)
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	return cmd
+	}, func(ctx context.Context, s source, args []string) error {
+		ref, err := parseRef(args[0])
+		if err != nil {
+			return err
+		}
+		e, err := s.Entity(ctx, ref)
+		if err != nil {
+			return err
+		}
+		return c.printJSON(e)
+	})
 }

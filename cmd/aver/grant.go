@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -99,9 +100,8 @@ func (f *grantFlags) build() (g aver.Grant, err error) {
 }
 
 func (c *cli) grantIssue() *cobra.Command {
-	var t target
 	var f grantFlags
-	var file, reason string
+	var file string
 	cmd := &cobra.Command{
 		Use:   "issue --from TYPE:ID --to TYPE:ID --action NAME --resource TYPE[:ID] | --file FILE",
 		Short: "Issue a grant",
@@ -113,128 +113,91 @@ not_before, expires, depth, limits, revocable_by.`,
       --action payment.create --resource account:77 --uses 1
   aver grant issue --file grants.yaml`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var list []aver.Grant
-			var err error
-			if file != "" {
-				if f.from+f.to+f.id != "" {
-					return errors.New("give --file, or the flags that make up a grant, not both")
-				}
-				list, err = readList[aver.Grant](c, file)
-			} else {
-				var g aver.Grant
-				g, err = f.build()
-				list = []aver.Grant{g}
-			}
-			if err != nil {
-				return err
-			}
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			for _, g := range list {
-				made, err := server.IssueGrant(cmd.Context(), g, reason)
-				if err != nil {
-					return err
-				}
-				var issued aver.Grant
-				if err := made.Event.DecodeData(&issued); err != nil {
-					return err
-				}
-				if err := c.printChange(made, "%s: issued, %s to %s", issued.ID, refText(issued.From), refText(issued.To)); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
 	}
-	t.serverFlags(cmd)
 	f.add(cmd)
 	fileFlag(cmd, &file)
-	reasonFlag(cmd, &reason)
-	return cmd
+	return c.changes(cmd, func(ctx context.Context, server *client.Client, reason string, _ []string) error {
+		var list []aver.Grant
+		var err error
+		if file != "" {
+			if f.from+f.to+f.id != "" {
+				return errors.New("give --file, or the flags that make up a grant, not both")
+			}
+			list, err = readList[aver.Grant](c, file)
+		} else {
+			var g aver.Grant
+			g, err = f.build()
+			list = []aver.Grant{g}
+		}
+		if err != nil {
+			return err
+		}
+		for _, g := range list {
+			made, err := server.IssueGrant(ctx, g, reason)
+			if err != nil {
+				return err
+			}
+			var issued aver.Grant
+			if err := made.Event.DecodeData(&issued); err != nil {
+				return err
+			}
+			if err := c.printChange(made, "%s: issued, %s to %s", issued.ID, refText(issued.From), refText(issued.To)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (c *cli) grantRevoke() *cobra.Command {
-	var t target
-	var reason string
-	cmd := &cobra.Command{
+	return c.changes(&cobra.Command{
 		Use:     "revoke ID",
 		Short:   "Revoke a grant, and with it all that was delegated under it",
 		Example: `  aver grant revoke g-7k2f --reason "INC-12"`,
 		Args:    exactly("the ID of a grant"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			made, err := server.RevokeGrant(cmd.Context(), args[0], reason)
-			if err != nil {
-				return err
-			}
-			return c.printChange(made, "%s: revoked", args[0])
-		},
-	}
-	t.serverFlags(cmd)
-	reasonFlag(cmd, &reason)
-	return cmd
+	}, func(ctx context.Context, server *client.Client, reason string, args []string) error {
+		made, err := server.RevokeGrant(ctx, args[0], reason)
+		if err != nil {
+			return err
+		}
+		return c.printChange(made, "%s: revoked", args[0])
+	})
 }
 
 func (c *cli) grantList() *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return c.reads(&cobra.Command{
 		Use:     "list",
 		Short:   "List the grants ever issued",
 		Example: "  aver grant list\n  aver grant list --data ./data --json",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			return printList(c, s.Grants(cmd.Context()), "no grant was issued",
-				[]string{"ID", "FROM", "TO", "ACTIONS", "RESOURCES", "EXPIRES", "REVOKED"},
-				func(g client.Grant) []string {
-					var resources []string
-					for _, r := range g.Resources {
-						resources = append(resources, strings.TrimSuffix(r.Type+":"+r.ID, ":"))
-					}
-					revoked := "-"
-					if g.Revoked != nil {
-						revoked = timeText(g.Revoked.Time)
-					}
-					return []string{g.ID, refText(g.From), refText(g.To), strings.Join(g.Actions, ","), strings.Join(resources, ","), timeText(g.Expires), revoked}
-				})
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	return cmd
+	}, func(ctx context.Context, s source, _ []string) error {
+		return printList(c, s.Grants(ctx), "no grant was issued",
+			[]string{"ID", "FROM", "TO", "ACTIONS", "RESOURCES", "EXPIRES", "REVOKED"},
+			func(g client.Grant) []string {
+				var resources []string
+				for _, r := range g.Resources {
+					resources = append(resources, strings.TrimSuffix(r.Type+":"+r.ID, ":"))
+				}
+				revoked := "-"
+				if g.Revoked != nil {
+					revoked = timeText(g.Revoked.Time)
+				}
+				return []string{g.ID, refText(g.From), refText(g.To), strings.Join(g.Actions, ","), strings.Join(resources, ","), timeText(g.Expires), revoked}
+			})
+	})
 }
 
 func (c *cli) grantShow() *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return c.reads(&cobra.Command{
 		Use:     "show ID",
 		Short:   "Print a grant, as JSON",
 		Example: "  aver grant show g-7k2f",
 		Args:    exactly("the ID of a grant"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			g, err := s.Grant(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return c.printJSON(g)
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	return cmd
+	}, func(ctx context.Context, s source, args []string) error {
+		g, err := s.Grant(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		return c.printJSON(g)
+	})
 }

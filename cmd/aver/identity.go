@@ -87,9 +87,8 @@ func (f *identityFlags) apply(flags *pflag.FlagSet, i *aver.Identity) (err error
 }
 
 func (c *cli) identityRegister() *cobra.Command {
-	var t target
 	var f identityFlags
-	var file, reason string
+	var file string
 	cmd := &cobra.Command{
 		Use:   "register TYPE:ID | --file FILE",
 		Short: "Register one identity by flags, or any number from a file",
@@ -99,39 +98,32 @@ id, type, kind, name, owner, purpose, expires, review_by, tools, properties, par
   aver identity register ai_agent:payables --owner treasury --purpose "pays invoices" --expires 2160h
   aver identity register --file identities.yaml`,
 		Args: between(0, "a TYPE:ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			list, err := readOrBuild(c, args, file, func(ref aver.Ref) (aver.Identity, error) {
-				i := aver.Identity{Ref: ref, Kind: aver.KindOfType(ref.Type)}
-				err := f.apply(cmd.Flags(), &i)
-				if err == nil && i.Kind == aver.KindUnknown {
-					err = fmt.Errorf("%s needs a --kind: %s", refText(ref), strings.Join(oneOf(aver.Kinds()...), ", "))
-				}
-				return i, err
-			})
-			if err != nil {
-				return err
-			}
-			for _, i := range list {
-				made, err := server.RegisterIdentity(cmd.Context(), i, reason)
-				if err != nil {
-					return fmt.Errorf("%s: %w", refText(i.Ref), err)
-				}
-				if err := c.printChange(made, "%s: registered", refText(i.Ref)); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
 	}
-	t.serverFlags(cmd)
 	f.add(cmd)
 	fileFlag(cmd, &file)
-	reasonFlag(cmd, &reason)
-	return cmd
+	return c.changes(cmd, func(ctx context.Context, server *client.Client, reason string, args []string) error {
+		list, err := readOrBuild(c, args, file, func(ref aver.Ref) (aver.Identity, error) {
+			i := aver.Identity{Ref: ref, Kind: aver.KindOfType(ref.Type)}
+			err := f.apply(cmd.Flags(), &i)
+			if err == nil && i.Kind == aver.KindUnknown {
+				err = fmt.Errorf("%s needs a --kind: %s", refText(ref), strings.Join(oneOf(aver.Kinds()...), ", "))
+			}
+			return i, err
+		})
+		if err != nil {
+			return err
+		}
+		for _, i := range list {
+			made, err := server.RegisterIdentity(ctx, i, reason)
+			if err != nil {
+				return fmt.Errorf("%s: %w", refText(i.Ref), err)
+			}
+			if err := c.printChange(made, "%s: registered", refText(i.Ref)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func fileFlag(cmd *cobra.Command, file *string) {
@@ -157,9 +149,8 @@ func readOrBuild[T any](c *cli, args []string, file string, build func(aver.Ref)
 }
 
 func (c *cli) identityUpdate() *cobra.Command {
-	var t target
 	var f identityFlags
-	var file, reason string
+	var file string
 	cmd := &cobra.Command{
 		Use:   "update TYPE:ID | --file FILE",
 		Short: "Change what is registered of an identity",
@@ -168,123 +159,86 @@ replaced by what the file says. The status stays, see suspend, resume and retire
 		Example: `  aver identity update ai_agent:payables --expires 4320h --reason "reviewed, extended"
   aver identity update --file identities.yaml`,
 		Args: between(0, "a TYPE:ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			list, err := readOrBuild(c, args, file, func(ref aver.Ref) (aver.Identity, error) {
-				now, err := server.Identity(cmd.Context(), ref)
-				if err != nil {
-					return aver.Identity{}, err
-				}
-				return now.Identity, f.apply(cmd.Flags(), &now.Identity)
-			})
-			if err != nil {
-				return err
-			}
-			for _, i := range list {
-				if _, err := server.Identity(cmd.Context(), i.Ref); err != nil {
-					return err // an update does not register
-				}
-				made, err := server.PutIdentity(cmd.Context(), i, reason)
-				if err != nil {
-					return fmt.Errorf("%s: %w", refText(i.Ref), err)
-				}
-				if err := c.printChange(made, "%s: updated", refText(i.Ref)); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
 	}
-	t.serverFlags(cmd)
 	f.add(cmd)
 	fileFlag(cmd, &file)
-	reasonFlag(cmd, &reason)
-	return cmd
+	return c.changes(cmd, func(ctx context.Context, server *client.Client, reason string, args []string) error {
+		list, err := readOrBuild(c, args, file, func(ref aver.Ref) (aver.Identity, error) {
+			now, err := server.Identity(ctx, ref)
+			if err != nil {
+				return aver.Identity{}, err
+			}
+			return now.Identity, f.apply(cmd.Flags(), &now.Identity)
+		})
+		if err != nil {
+			return err
+		}
+		for _, i := range list {
+			if _, err := server.Identity(ctx, i.Ref); err != nil {
+				return err // an update does not register
+			}
+			made, err := server.PutIdentity(ctx, i, reason)
+			if err != nil {
+				return fmt.Errorf("%s: %w", refText(i.Ref), err)
+			}
+			if err := c.printChange(made, "%s: updated", refText(i.Ref)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // identityTurn is a command that changes an identity's status.
 func (c *cli) identityTurn(verb, done, short string, do func(*client.Client, context.Context, aver.Ref, string) (*client.Change, error)) *cobra.Command {
-	var t target
-	var reason string
-	cmd := &cobra.Command{
+	return c.changes(&cobra.Command{
 		Use:     verb + " TYPE:ID",
 		Short:   short,
 		Example: fmt.Sprintf("  aver identity %s ai_agent:payables --reason \"INC-12\"", verb),
 		Args:    exactly("a TYPE:ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, err := parseRef(args[0])
-			if err != nil {
-				return err
-			}
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			made, err := do(server, cmd.Context(), ref, reason)
-			if err != nil {
-				return err
-			}
-			return c.printChange(made, "%s: %s", refText(ref), done)
-		},
-	}
-	t.serverFlags(cmd)
-	reasonFlag(cmd, &reason)
-	return cmd
+	}, func(ctx context.Context, server *client.Client, reason string, args []string) error {
+		ref, err := parseRef(args[0])
+		if err != nil {
+			return err
+		}
+		made, err := do(server, ctx, ref, reason)
+		if err != nil {
+			return err
+		}
+		return c.printChange(made, "%s: %s", refText(ref), done)
+	})
 }
 
 func (c *cli) identityList() *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return c.reads(&cobra.Command{
 		Use:     "list",
 		Short:   "List the registered identities",
 		Example: "  aver identity list\n  aver identity list --data ./data --json",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			return printList(c, s.Identities(cmd.Context()), "nothing is registered",
-				[]string{"IDENTITY", "KIND", "STATUS", "OWNER", "EXPIRES", "PURPOSE"},
-				func(i client.Identity) []string {
-					return []string{refText(i.Ref), string(i.Kind), string(i.Status), i.Owner, timeText(i.Expires), i.Purpose}
-				})
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	return cmd
+	}, func(ctx context.Context, s source, _ []string) error {
+		return printList(c, s.Identities(ctx), "nothing is registered",
+			[]string{"IDENTITY", "KIND", "STATUS", "OWNER", "EXPIRES", "PURPOSE"},
+			func(i client.Identity) []string {
+				return []string{refText(i.Ref), string(i.Kind), string(i.Status), i.Owner, timeText(i.Expires), i.Purpose}
+			})
+	})
 }
 
 func (c *cli) identityShow() *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return c.reads(&cobra.Command{
 		Use:     "show TYPE:ID",
 		Short:   "Print what is registered of an identity, as JSON",
 		Example: "  aver identity show ai_agent:payables",
 		Args:    exactly("a TYPE:ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, err := parseRef(args[0])
-			if err != nil {
-				return err
-			}
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			i, err := s.Identity(cmd.Context(), ref)
-			if err != nil {
-				return err
-			}
-			return c.printJSON(i)
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	return cmd
+	}, func(ctx context.Context, s source, args []string) error {
+		ref, err := parseRef(args[0])
+		if err != nil {
+			return err
+		}
+		i, err := s.Identity(ctx, ref)
+		if err != nil {
+			return err
+		}
+		return c.printJSON(i)
+	})
 }

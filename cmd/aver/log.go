@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,40 +43,29 @@ func (f *logFlag) value() (client.LogName, error) {
 }
 
 func (c *cli) logKey() *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return c.reads(&cobra.Command{
 		Use:   "key",
 		Short: "Print the verifier keys of both logs",
 		Long: `Prints the verifier keys (C2SP signed-note), the authority log's first. Give them to everybody who is to
 check the logs, by some other way than the logs themselves come: aver verify --key.`,
 		Example: "  aver log key --data ./data\n  aver log key --json | jq -r .decisions",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			heads, err := s.Logs(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(map[client.LogName]string{
-					client.Authority: heads[client.Authority].VerifierKey, client.Decisions: heads[client.Decisions].VerifierKey,
-				})
-			}
-			c.printf("%s\n%s\n", heads[client.Authority].VerifierKey, heads[client.Decisions].VerifierKey)
-			return nil
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	return cmd
+	}, func(ctx context.Context, s source, _ []string) error {
+		heads, err := s.Logs(ctx)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(map[client.LogName]string{
+				client.Authority: heads[client.Authority].VerifierKey, client.Decisions: heads[client.Decisions].VerifierKey,
+			})
+		}
+		c.printf("%s\n%s\n", heads[client.Authority].VerifierKey, heads[client.Decisions].VerifierKey)
+		return nil
+	})
 }
 
 func (c *cli) logCheckpoint() *cobra.Command {
-	var t target
 	var f logFlag
 	cmd := &cobra.Command{
 		Use:     "checkpoint",
@@ -83,38 +73,29 @@ func (c *cli) logCheckpoint() *cobra.Command {
 		Long:    "Prints the latest signed checkpoint (C2SP tlog-checkpoint): who keeps it can prove later that the log\nwas only ever appended to, see aver log proof --consistency.",
 		Example: "  aver log checkpoint > decisions.checkpoint\n  aver log checkpoint --log authority --data ./data",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			name, err := f.value()
-			if err != nil {
-				return err
-			}
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			heads, err := s.Logs(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(heads[name])
-			}
-			if heads[name].Checkpoint == "" {
-				return fmt.Errorf("the log %s has no signed checkpoint yet", heads[name].Origin)
-			}
-			c.printf("%s", heads[name].Checkpoint)
-			return nil
-		},
 	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
 	f.add(cmd)
-	return cmd
+	return c.reads(cmd, func(ctx context.Context, s source, _ []string) error {
+		name, err := f.value()
+		if err != nil {
+			return err
+		}
+		heads, err := s.Logs(ctx)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(heads[name])
+		}
+		if heads[name].Checkpoint == "" {
+			return fmt.Errorf("the log %s has no signed checkpoint yet", heads[name].Origin)
+		}
+		c.printf("%s", heads[name].Checkpoint)
+		return nil
+	})
 }
 
 func (c *cli) logProof() *cobra.Command {
-	var t target
 	var f logFlag
 	var consistency bool
 	cmd := &cobra.Command{
@@ -128,63 +109,54 @@ checkpoint. Hashes are RFC 6962's, in standard base64.`,
   aver log proof 12 --log authority
   aver log proof --consistency 100 --log decisions`,
 		Args: between(1, "an evaluation id or an index", "a second size"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := f.value()
-			if err != nil {
-				return err
-			}
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			ctx := cmd.Context()
-			if consistency {
-				var sizes [2]uint64
-				for i, arg := range args {
-					if sizes[i], err = parseIndex(arg); err != nil {
-						return err
-					}
-				}
-				proof, err := s.Consistency(ctx, name, sizes[0], sizes[1])
-				if err != nil {
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&consistency, "consistency", false, "prove that the log of OLD entries is the beginning of that of NEW")
+	return c.reads(cmd, func(ctx context.Context, s source, args []string) error {
+		name, err := f.value()
+		if err != nil {
+			return err
+		}
+		if consistency {
+			var sizes [2]uint64
+			for i, arg := range args {
+				if sizes[i], err = parseIndex(arg); err != nil {
 					return err
 				}
-				return c.printJSON(proof)
 			}
-			if len(args) > 1 {
-				return errors.New("one entry is proved at a time; two sizes need --consistency")
-			}
-			id := args[0]
-			index, err := parseIndex(id)
-			var proof *client.Proof
-			switch {
-			case err != nil:
-				proof, err = s.DecisionProof(ctx, id)
-			case name == client.Authority:
-				proof, err = s.EventProof(ctx, index)
-			default:
-				if id, err = decisionAt(cmd, s, index); err != nil {
-					return err
-				}
-				proof, err = s.DecisionProof(ctx, id)
-			}
+			proof, err := s.Consistency(ctx, name, sizes[0], sizes[1])
 			if err != nil {
 				return err
 			}
 			return c.printJSON(proof)
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	f.add(cmd)
-	cmd.Flags().BoolVar(&consistency, "consistency", false, "prove that the log of OLD entries is the beginning of that of NEW")
-	return cmd
+		}
+		if len(args) > 1 {
+			return errors.New("one entry is proved at a time; two sizes need --consistency")
+		}
+		id := args[0]
+		index, err := parseIndex(id)
+		var proof *client.Proof
+		switch {
+		case err != nil:
+			proof, err = s.DecisionProof(ctx, id)
+		case name == client.Authority:
+			proof, err = s.EventProof(ctx, index)
+		default:
+			if id, err = decisionAt(ctx, s, index); err != nil {
+				return err
+			}
+			proof, err = s.DecisionProof(ctx, id)
+		}
+		if err != nil {
+			return err
+		}
+		return c.printJSON(proof)
+	})
 }
 
 // decisionAt returns the evaluation id of the decision with that index.
-func decisionAt(cmd *cobra.Command, s source, index uint64) (string, error) {
-	e, err := s.Entry(cmd.Context(), client.Decisions, index)
+func decisionAt(ctx context.Context, s source, index uint64) (string, error) {
+	e, err := s.Entry(ctx, client.Decisions, index)
 	if err != nil {
 		return "", err
 	}
@@ -206,7 +178,6 @@ func parseIndex(text string) (uint64, error) {
 }
 
 func (c *cli) logEntries() *cobra.Command {
-	var t target
 	var f logFlag
 	var from, to uint64
 	cmd := &cobra.Command{
@@ -217,37 +188,29 @@ bytes of the log, so that the SHA-256 of the payload is the one that stands in i
 		Example: `  aver log entries --data ./data | jq -r '.payload.decision.outcome' | sort | uniq -c
   aver log entries --log authority --from 10 --to 20`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			name, err := f.value()
-			if err != nil {
-				return err
-			}
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			out := bufio.NewWriter(c.out)
-			defer out.Flush()
-			for e, err := range s.Entries(cmd.Context(), name, from) {
-				if err != nil {
-					return err
-				}
-				if to > 0 && e.Index >= to {
-					break
-				}
-				// Written by hand: the encoder would escape characters and so change the bytes.
-				if _, err := fmt.Fprintf(out, `{"index":%d,"leaf":%s,"payload":%s}`+"\n", e.Index, e.Leaf, e.Payload); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
 	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
 	f.add(cmd)
 	cmd.Flags().Uint64Var(&from, "from", 0, "first entry, by its `INDEX`")
 	cmd.Flags().Uint64Var(&to, "to", 0, "`INDEX` of the entry after the last; 0 is the end of the log")
-	return cmd
+	return c.reads(cmd, func(ctx context.Context, s source, _ []string) error {
+		name, err := f.value()
+		if err != nil {
+			return err
+		}
+		out := bufio.NewWriter(c.out)
+		defer out.Flush()
+		for e, err := range s.Entries(ctx, name, from) {
+			if err != nil {
+				return err
+			}
+			if to > 0 && e.Index >= to {
+				break
+			}
+			// Written by hand: the encoder would escape characters and so change the bytes.
+			if _, err := fmt.Fprintf(out, `{"index":%d,"leaf":%s,"payload":%s}`+"\n", e.Index, e.Leaf, e.Payload); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

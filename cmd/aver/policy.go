@@ -134,9 +134,7 @@ Exit status: 0 all pass; 1 one fails, or there are none.`,
 }
 
 func (c *cli) policyPublish() *cobra.Command {
-	var t target
 	var activate bool
-	var reason string
 	cmd := &cobra.Command{
 		Use:   "publish DIR",
 		Short: "Publish a bundle, and with --activate let it decide",
@@ -145,173 +143,121 @@ Publishing the same bundle again changes nothing either, so a pipeline may.`,
 		Example: `  aver policy publish ./payments
   aver policy publish ./payments --activate --reason "limit lowered, CHG-77"`,
 		Args: exactly("a DIR"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			b, err := loadBundle(args[0])
-			if err != nil {
-				return err
-			}
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			made, err := server.Publish(cmd.Context(), b.Name(), textFiles(b.Files()), activate, reason)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(made)
-			}
-			c.printf("%s %s: ", made.Name, short(made.Digest))
-			if made.Published != nil {
-				c.printf("published (event %d)", made.Published.Index)
-			} else {
-				c.printf("published before")
-			}
-			switch {
-			case made.Activated != nil:
-				c.printf(", active (event %d)\n", made.Activated.Index)
-			case made.Active:
-				c.printf(", active before\n")
-			default:
-				c.printf(", not active; aver policy activate %s %s\n", made.Name, short(made.Digest))
-			}
-			return nil
-		},
 	}
-	t.serverFlags(cmd)
 	cmd.Flags().BoolVar(&activate, "activate", false, "let it decide at once")
-	reasonFlag(cmd, &reason)
-	return cmd
-}
-
-// reasonFlag is on every command that changes something.
-func reasonFlag(cmd *cobra.Command, reason *string) {
-	cmd.Flags().StringVar(reason, "reason", "", "why (`TEXT`), in your words; it stands in the authority log")
+	return c.changes(cmd, func(ctx context.Context, server *client.Client, reason string, args []string) error {
+		b, err := loadBundle(args[0])
+		if err != nil {
+			return err
+		}
+		made, err := server.Publish(ctx, b.Name(), textFiles(b.Files()), activate, reason)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(made)
+		}
+		c.printf("%s %s: ", made.Name, short(made.Digest))
+		if made.Published != nil {
+			c.printf("published (event %d)", made.Published.Index)
+		} else {
+			c.printf("published before")
+		}
+		switch {
+		case made.Activated != nil:
+			c.printf(", active (event %d)\n", made.Activated.Index)
+		case made.Active:
+			c.printf(", active before\n")
+		default:
+			c.printf(", not active; aver policy activate %s %s\n", made.Name, short(made.Digest))
+		}
+		return nil
+	})
 }
 
 func (c *cli) policyActivate() *cobra.Command {
-	var t target
-	var reason string
-	cmd := &cobra.Command{
+	return c.changes(&cobra.Command{
 		Use:   "activate NAME [DIGEST]",
 		Short: "Let a published version decide; without DIGEST the one published last",
 		Long:  "Lets a published version decide, in place of the active one of its name. So it also goes back to an\nearlier version. A digest can be shortened to what is unique.",
 		Example: `  aver policy activate payments
   aver policy activate payments 3f9a51c0 --reason "back to before CHG-77"`,
 		Args: between(1, "a NAME", "a DIGEST"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			b, err := findBundle(cmd.Context(), server, args, false)
-			if err != nil {
-				return err
-			}
-			made, err := server.Activate(cmd.Context(), b.Name, b.Digest, reason)
-			if err != nil {
-				return err
-			}
-			return c.printChange(made, "%s %s: active", b.Name, short(b.Digest))
-		},
-	}
-	t.serverFlags(cmd)
-	reasonFlag(cmd, &reason)
-	return cmd
+	}, func(ctx context.Context, server *client.Client, reason string, args []string) error {
+		b, err := findBundle(ctx, server, args, false)
+		if err != nil {
+			return err
+		}
+		made, err := server.Activate(ctx, b.Name, b.Digest, reason)
+		if err != nil {
+			return err
+		}
+		return c.printChange(made, "%s %s: active", b.Name, short(b.Digest))
+	})
 }
 
 func (c *cli) policyRetire() *cobra.Command {
-	var t target
-	var reason string
-	cmd := &cobra.Command{
+	return c.changes(&cobra.Command{
 		Use:     "retire NAME",
 		Short:   "Take a bundle out of force",
 		Example: `  aver policy retire payments --reason "replaced by payments-eu"`,
 		Args:    exactly("a NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := c.connect(&t)
-			if err != nil {
-				return err
-			}
-			made, err := server.Retire(cmd.Context(), args[0], reason)
-			if err != nil {
-				return err
-			}
-			return c.printChange(made, "%s: retired", args[0])
-		},
-	}
-	t.serverFlags(cmd)
-	reasonFlag(cmd, &reason)
-	return cmd
+	}, func(ctx context.Context, server *client.Client, reason string, args []string) error {
+		made, err := server.Retire(ctx, args[0], reason)
+		if err != nil {
+			return err
+		}
+		return c.printChange(made, "%s: retired", args[0])
+	})
 }
 
 func (c *cli) policyList() *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return c.reads(&cobra.Command{
 		Use:     "list",
 		Short:   "List the published versions of all bundles",
 		Example: "  aver policy list\n  aver policy list --data ./data --json",
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			return printList(c, s.Bundles(cmd.Context()), "nothing is published",
-				[]string{"NAME", "DIGEST", "ACTIVE", "POLICIES", "PUBLISHED", "BY", "REASON"},
-				func(b client.Bundle) []string {
-					active := ""
-					if b.Active {
-						active = "active"
-					}
-					return []string{b.Name, short(b.Digest), active, fmt.Sprint(b.Policies), timeText(b.Published.Time), b.Published.By.Name, b.Published.Reason}
-				})
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	return cmd
+	}, func(ctx context.Context, s source, _ []string) error {
+		return printList(c, s.Bundles(ctx), "nothing is published",
+			[]string{"NAME", "DIGEST", "ACTIVE", "POLICIES", "PUBLISHED", "BY", "REASON"},
+			func(b client.Bundle) []string {
+				active := ""
+				if b.Active {
+					active = "active"
+				}
+				return []string{b.Name, short(b.Digest), active, fmt.Sprint(b.Policies), timeText(b.Published.Time), b.Published.By.Name, b.Published.Reason}
+			})
+	})
 }
 
 func (c *cli) policyShow() *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return c.reads(&cobra.Command{
 		Use:     "show NAME [DIGEST]",
 		Short:   "Print a version's files; without DIGEST the active one",
 		Example: "  aver policy show baseline\n  aver policy show payments 3f9a51c0 --data ./data",
 		Args:    between(1, "a NAME", "a DIGEST"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, done, err := c.source(&t)
-			if err != nil {
-				return err
-			}
-			defer done()
-			found, err := findBundle(cmd.Context(), s, args, true)
-			if err != nil {
-				return err
-			}
-			b, err := s.BundleVersion(cmd.Context(), found.Name, found.Digest)
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return c.printJSON(b)
-			}
-			state := "not active"
-			if b.Active {
-				state = "active"
-			}
-			c.printf("# %s %s, %s\n# published %s by %s\n", b.Name, b.Digest, state, timeText(b.Published.Time), b.Published.By.Name)
-			for _, name := range slices.Sorted(maps.Keys(b.Files)) {
-				c.printf("\n# -- %s --\n%s", name, b.Files[name])
-			}
-			return nil
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	return cmd
+	}, func(ctx context.Context, s source, args []string) error {
+		found, err := findBundle(ctx, s, args, true)
+		if err != nil {
+			return err
+		}
+		b, err := s.BundleVersion(ctx, found.Name, found.Digest)
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(b)
+		}
+		state := "not active"
+		if b.Active {
+			state = "active"
+		}
+		c.printf("# %s %s, %s\n# published %s by %s\n", b.Name, b.Digest, state, timeText(b.Published.Time), b.Published.By.Name)
+		for _, name := range slices.Sorted(maps.Keys(b.Files)) {
+			c.printf("\n# -- %s --\n%s", name, b.Files[name])
+		}
+		return nil
+	})
 }
 
 // findBundle finds a version by its name and, if args has a second, the beginning of its digest. Without it, the active

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,6 +24,38 @@ func (t *target) serverFlags(cmd *cobra.Command) {
 
 func (t *target) dataFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&t.data, "data", "", "read the data directory `DIR` instead, of a running or a stopped server")
+}
+
+// reads makes cmd a command that reads from a server or a data directory.
+func (c *cli) reads(cmd *cobra.Command, do func(ctx context.Context, s source, args []string) error) *cobra.Command {
+	var t target
+	t.serverFlags(cmd)
+	t.dataFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, done, err := c.source(&t)
+		if err != nil {
+			return err
+		}
+		defer done()
+		return do(cmd.Context(), s, args)
+	}
+	return cmd
+}
+
+// changes makes cmd a command that changes what a server has, with a reason.
+func (c *cli) changes(cmd *cobra.Command, do func(ctx context.Context, server *client.Client, reason string, args []string) error) *cobra.Command {
+	var t target
+	var reason string
+	t.serverFlags(cmd)
+	cmd.Flags().StringVar(&reason, "reason", "", "why (`TEXT`), in your words; it stands in the authority log")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		server, err := c.connect(&t)
+		if err != nil {
+			return err
+		}
+		return do(cmd.Context(), server, reason, args)
+	}
+	return cmd
 }
 
 // connect makes the client for commands that need a server.

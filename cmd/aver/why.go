@@ -1,14 +1,13 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 
 	"github.com/spf13/cobra"
 )
 
 func (c *cli) why() *cobra.Command {
-	var t target
-	cmd := &cobra.Command{
+	return c.reads(&cobra.Command{
 		Use:   "why EVALUATION_ID",
 		Short: "Explain a decision as a person would",
 		Long: `Explains one decision: who asked, on whose authority, which policies decided and in which version, which
@@ -17,28 +16,19 @@ from the record and the authority log, at the state of the time of the decision.
 		Example: `  aver why 0193b2c1-7d3e-7f00-8000-1a2b3c4d5e6f
   aver why 0193b2c1-7d3e-7f00-8000-1a2b3c4d5e6f --data ./data --json`,
 		Args: exactly("an EVALUATION_ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, done, err := c.source(&t)
+	}, func(ctx context.Context, s source, args []string) error {
+		if c.json {
+			text, err := s.WhyJSON(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			defer done()
-			if c.json {
-				var text json.RawMessage
-				if text, err = s.WhyJSON(cmd.Context(), args[0]); err != nil {
-					return err
-				}
-				return c.printJSON(text)
-			}
-			text, err := s.Why(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			c.printf("%s", text)
-			return nil
-		},
-	}
-	t.serverFlags(cmd)
-	t.dataFlag(cmd)
-	return cmd
+			return c.printJSON(text)
+		}
+		text, err := s.Why(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		c.printf("%s", text)
+		return nil
+	})
 }
