@@ -209,12 +209,10 @@ func (q *queue) take() *batch {
 	return b
 }
 
-// release ends the waiting of a batch and takes its buffer back.
-func (q *queue) release(b *batch) {
-	// Tickets keep what they need; the buffer serves the next batch.
+// recycle takes the buffer of a batch back that nobody waits for any more. Tickets keep the rest of it.
+func (q *queue) recycle(b *batch) {
 	reuse := &batch{Builder: b.Builder}
 	b.Builder = segment.Builder{}
-	close(b.done)
 	q.mu.Lock()
 	if len(q.free) < 2 && reuse.Cap() <= 2*maxGroup {
 		q.free = append(q.free, reuse)
@@ -293,7 +291,15 @@ func (l *Log) commit(b *batch) error {
 	l.front.append(b.hashes)
 	l.head.Store(&head{size: l.front.size, root: l.front.root()})
 	b.group = &Group{First: b.base, Root: g.Root, hashes: b.hashes, signer: l.o.Signer}
-	l.queue.release(b)
+	close(b.done)
+	l.recent.add(run{base: b.base, hashes: b.hashes, leaves: b.Leaves()})
+	l.queue.recycle(b)
+	if l.front.size-l.projectedSize.Load() >= projectStep {
+		select {
+		case l.projectKick <- struct{}{}:
+		default:
+		}
+	}
 	return nil
 }
 

@@ -47,6 +47,8 @@ type seg struct {
 	segment.Header
 	name   string          // relative to the log's directory
 	sealed *segment.Sealed // nil for a raw one
+	// dirty: a raw one that holds more than was acknowledged; the next segment cuts it off.
+	dirty bool
 
 	// Of a raw one; the committer appends while others read.
 	mu     sync.RWMutex
@@ -97,7 +99,8 @@ type loaded struct {
 	// lastGroup is the index of the first entry of the last group if nothing shows that it was acknowledged:
 	// it is the last of the last raw segment, which was not closed cleanly. Else it is size.
 	lastGroup uint64
-	void      []string // raw segments without entries, and raw ones whose sealed form is there
+	stale     []string // raw segments that were never in use, or whose sealed form is there
+	void      []string // raw segments in use, but without entries
 	maxSeq    uint64
 	torn      string // if bytes were cut off the end: which file and why
 }
@@ -133,7 +136,7 @@ func loadOnce(fsys disk.FS, dir, origin string, known map[string]*seg) (*loaded,
 	}
 	for i, it := range items {
 		if it.unused {
-			l.void = append(l.void, it.name)
+			l.stale = append(l.stale, it.name)
 			continue
 		}
 		if it.header.Base != l.size || it.header.Prev != l.link {
@@ -183,10 +186,10 @@ func (l *loaded) list(fsys disk.FS, dir, origin string, known map[string]*seg) (
 		// A segment is there twice if sealing was interrupted before the raw one was removed; the sealed one is complete.
 		switch {
 		case both && suffix == rawSuffix:
-			l.void = append(l.void, it.name)
+			l.stale = append(l.stale, it.name)
 			continue
 		case both:
-			l.void = append(l.void, other.name)
+			l.stale = append(l.stale, other.name)
 		}
 		bySeq[seq] = it
 	}
@@ -253,6 +256,11 @@ func (l *loaded) scan(fsys disk.FS, dir string, it item, later []item) error {
 	lastGroup := l.size
 	for {
 		if next != nil && scan.Index() == next.Base && scan.Link() == next.Prev {
+			zero, _, err := segment.ZeroFrom(f, it.size, scan.Offset())
+			if err != nil {
+				return corrupt(it.name, err)
+			}
+			s.dirty = !zero
 			break
 		}
 		off := scan.Offset()

@@ -28,20 +28,21 @@ type Log struct {
 	queue queue // entries on their way to the disk
 
 	// Of the committer's goroutine only.
-	active  *active         // nil while there is none
-	retired *seg            // the segment that was active before a failure, for Close
-	link    tlog.Hash       // of the last acknowledged group
-	front   frontier        // of the committed tree
-	seq     uint64          // of the last segment that was begun
-	size    int64           // of the next segment, in bytes
-	next    chan preparedAt // the segment being prepared; nil if none is
+	active *active         // nil while there is none
+	link   tlog.Hash       // of the last acknowledged group
+	front  frontier        // of the committed tree
+	seq    uint64          // of the last segment that was begun
+	size   int64           // of the next segment, in bytes
+	next   chan preparedAt // the segment being prepared; nil if none is
 
 	secured       atomic.Bool   // all entries found at the start are known to be durable
 	projecting    chan struct{} // holds one token while somebody projects
 	proj          projection
 	projectedSize atomic.Uint64 // entries that have tiles
+	projectKick   chan struct{} // tells that a whole step is due
+	recent        recent
 
-	void      []string // files without entries found at the start, removed once secured
+	void      []string // segments without entries found at the start
 	sealKick  chan struct{}
 	closing   chan struct{} // closed when Close begins
 	committed chan struct{} // closed when the committer has ended
@@ -107,17 +108,18 @@ func Open(dir string, o Options) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{
-		reader:     reader{dir: dir, fs: o.FS, origin: o.Origin},
-		o:          o,
-		log:        o.Logger,
-		lock:       lock,
-		size:       o.FirstSegment,
-		projecting: make(chan struct{}, 1),
-		sealKick:   make(chan struct{}, 1),
-		closing:    make(chan struct{}),
-		committed:  make(chan struct{}),
-		projected:  make(chan struct{}),
-		sealed:     make(chan struct{}),
+		reader:      reader{dir: dir, fs: o.FS, origin: o.Origin},
+		o:           o,
+		log:         o.Logger,
+		lock:        lock,
+		size:        o.FirstSegment,
+		projecting:  make(chan struct{}, 1),
+		projectKick: make(chan struct{}, 1),
+		sealKick:    make(chan struct{}, 1),
+		closing:     make(chan struct{}),
+		committed:   make(chan struct{}),
+		projected:   make(chan struct{}),
+		sealed:      make(chan struct{}),
 	}
 	if err := l.open(); err != nil {
 		lock.Close()
@@ -146,6 +148,11 @@ func (l *Log) open() error {
 	}
 	l.segs.Store(&found.segs)
 	l.link, l.seq, l.void = found.link, found.maxSeq, found.void
+	for _, name := range found.stale {
+		if err := l.fs.Remove(l.path(name)); err != nil {
+			return err
+		}
+	}
 
 	cp, err := loadCheckpoint(l.fs, l.dir, l.o)
 	if err != nil {

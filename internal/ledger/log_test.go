@@ -214,7 +214,7 @@ func TestFullDisk(t *testing.T) {
 // is space.
 func TestOpenOnFullDisk(t *testing.T) {
 	mem := fullLog(t, true)
-	mem.SetCapacity(mem.Used() + 100)
+	mem.SetCapacity(mem.Used() - 256<<10 + 100) // the prepared segment is removed first
 	l := ledgertest.MustOpen(t, ledgertest.Options(mem), "/log")
 	if !errors.Is(l.Health(), ledger.ErrUnavailable) {
 		t.Fatalf("health: %v", l.Health())

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/aver-authz/aver/internal/ledger/disk"
-	"github.com/aver-authz/aver/internal/ledger/segment"
 )
 
 // projection writes tiles, entry bundles and checkpoints behind the commits. Only the holder of Log.projecting uses it.
@@ -36,10 +35,25 @@ func (l *Log) projectLoop() {
 		select {
 		case <-l.closing:
 			return
+		case <-l.projectKick:
+			l.projectSteps()
+			continue
 		case <-t.C:
 		}
 		if _, err := l.CheckpointNow(context.Background()); err != nil && !errors.Is(err, ErrUnavailable) {
 			l.log.Error("The log's tiles and checkpoint could not be written; trying again.", "origin", l.origin, "error", err)
+		}
+	}
+}
+
+// projectSteps writes the tiles of whole steps, so that under load the work is spread, and little is left to do when a
+// checkpoint is due.
+func (l *Log) projectSteps() {
+	l.projecting <- struct{}{}
+	defer func() { <-l.projecting }()
+	for size, _ := l.Head(); l.secured.Load() && l.proj.edge.size+projectStep <= size; size, _ = l.Head() {
+		if l.projectTo(l.proj.edge.size+projectStep, size+1) != nil {
+			return // reported when a checkpoint is due and it still fails
 		}
 	}
 }
@@ -91,13 +105,13 @@ func (l *Log) projectTo(size, target uint64) error {
 	full := func(level int, n uint64, hashes []tlog.Hash) {
 		w.add(tilePath(tlog.Tile{H: tileHeight, L: level, N: int64(n), W: tileWidth}), joinHashes(hashes))
 	}
-	err := l.leaves(p.edge.size, size, func(i uint64, leaf []byte) {
+	err := l.recentLeaves(p.edge.size, size, func(i uint64, hash tlog.Hash, leaf []byte) {
 		p.bundle = appendBundle(p.bundle, leaf)
 		if i%tileWidth == tileWidth-1 {
 			w.add(tilePath(tlog.Tile{H: tileHeight, L: entriesLevel, N: int64(i / tileWidth), W: tileWidth}), p.bundle)
 			p.bundle = nil
 		}
-		p.edge.append(segment.LeafHash(leaf), full)
+		p.edge.append(hash, full)
 	})
 	if err != nil {
 		w.discard()
@@ -120,6 +134,7 @@ func (l *Log) projectTo(size, target uint64) error {
 	}
 	l.proj = p
 	l.projectedSize.Store(size)
+	l.recent.drop(size)
 	return nil
 }
 
@@ -193,6 +208,7 @@ func (w *fileBatch) add(name string, data []byte) {
 	}
 	w.files = append(w.files, p)
 	_, w.err = p.f.WriteAt(data, 0)
+	p.f.StartSync()
 }
 
 // commit syncs the files, gives them their names and syncs the directories. On error some files may have got their

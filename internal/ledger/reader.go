@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/aver-authz/aver/internal/ledger/disk"
 )
@@ -13,8 +15,9 @@ import (
 // use.
 type Reader struct {
 	reader
-	o  Options
-	mu sync.Mutex // held by Refresh
+	o       Options
+	mu      sync.Mutex    // held by Refresh
+	written atomic.Uint64 // entries that were there at the last Refresh, the last group included
 }
 
 // OpenReader opens the log in dir for reading. Of the options, it needs Origin and Verifier. Errors: ErrCorrupt,
@@ -39,6 +42,25 @@ func OpenReader(dir string, o Options) (*Reader, error) {
 
 // Close ends the use of the reader. It holds nothing open; it is there so that Reader and Log can be used alike.
 func (r *Reader) Close() error { return nil }
+
+// settleEvery is how often [Reader.Settle] looks again.
+const settleEvery = 20 * time.Millisecond
+
+// Settle waits until the reader shows every entry that was written when it was called. While somebody writes the log,
+// its last group shows only once a later group or a checkpoint proves that it was acknowledged: so whoever asks for what
+// they have just been answered calls Settle first. It gives up after most, which is no error: a write that is never
+// acknowledged never shows.
+func (r *Reader) Settle(most time.Duration) error {
+	want := r.written.Load()
+	for deadline := time.Now().Add(most); ; time.Sleep(settleEvery) {
+		if size, _ := r.Head(); size >= want || time.Now().After(deadline) {
+			return nil
+		}
+		if err := r.Refresh(); err != nil {
+			return err
+		}
+	}
+}
 
 // Refresh takes in what was committed since. After an error the reader shows what it showed before.
 func (r *Reader) Refresh() error {
@@ -70,6 +92,7 @@ func (r *Reader) Refresh() error {
 	r.segs.Store(&v.segs)
 	r.head.Store(&head{size: f.size, root: f.root()})
 	r.cp.Store(&v.cp)
+	r.written.Store(v.loaded.size)
 	return nil
 }
 

@@ -30,53 +30,49 @@ func (l *Log) sealLoop() {
 		case <-retry:
 		}
 		retry = nil
-		if err := l.sealAll(); err != nil {
+		if err := l.sealAll(); err != nil && !errors.Is(err, ErrClosed) {
 			l.log.Error("A segment could not be sealed; trying again.", "origin", l.origin, "error", err)
 			retry = time.After(10 * l.o.RetryEvery)
 		}
 	}
 }
 
-// sealAll seals all raw segments but the last, which may be active.
+// sealAll seals all raw segments but the last, which may be active, in order.
 func (l *Log) sealAll() error {
 	segs := *l.segs.Load()
 	for _, s := range segs[:max(len(segs)-1, 0)] {
-		if s.sealed != nil {
-			continue
-		}
-		select {
-		case <-l.closing:
-			return nil
-		default:
-		}
-		if err := l.seal(s); err != nil {
-			return err
+		if s.sealed == nil {
+			if err := l.seal(s); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// secure makes durable, by sealing, what the raw segments held at the start, and removes files without entries. Until
-// then it is not certain that these bytes are on the disk: if the process that wrote them was killed after a sync
-// had failed, they may exist in memory only. It does nothing once it has succeeded.
+// secure makes durable, by sealing it, the last raw segment that was found at the start. Until then it is not certain
+// that its last group is on the disk: if the process that wrote it was killed after a sync had failed, it may exist in
+// memory only. Those before it were followed by another segment, thus acknowledged up to there; they can wait, unless
+// one holds more than was acknowledged, or the header that cuts it off belongs to a segment without entries. It does
+// nothing once it has succeeded.
 func (l *Log) secure() error {
 	if l.secured.Load() {
 		return nil
 	}
-	for _, s := range *l.segs.Load() {
-		if s.sealed == nil {
-			if err := l.seal(s); err != nil {
-				return fmt.Errorf("securing the log's end: %w", err)
-			}
+	segs := *l.segs.Load()
+	for i, s := range segs {
+		if s.sealed != nil || !s.dirty && i < len(segs)-1 && len(l.void) == 0 {
+			continue
+		}
+		if err := l.seal(s); err != nil {
+			return fmt.Errorf("securing the log's end: %w", err)
 		}
 	}
+	// Only now: such a segment's header may be all that cuts off the end of the one before it.
 	for _, name := range l.void {
 		if err := l.fs.Remove(l.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("securing the log's end: %w", err)
 		}
-	}
-	if err := l.fs.SyncDir(l.path(segmentsDir)); err != nil {
-		return err
 	}
 	l.secured.Store(true)
 	return nil
@@ -142,7 +138,7 @@ func (l *Log) writeSealed(s *seg, end uint64, tmp string) (*segment.Sealed, erro
 		return nil, err
 	}
 	defer out.Close()
-	if err := copySealed(s, end, in, out); err != nil {
+	if err := l.copySealed(s, end, in, out); err != nil {
 		return nil, err
 	}
 	if err := out.Sync(); err != nil {
@@ -164,7 +160,7 @@ func (l *Log) writeSealed(s *seg, end uint64, tmp string) (*segment.Sealed, erro
 }
 
 // copySealed reads the groups of a raw segment up to the index end and writes them to the sealed one.
-func copySealed(s *seg, end uint64, in, out disk.File) error {
+func (l *Log) copySealed(s *seg, end uint64, in, out disk.File) error {
 	size, err := in.Size()
 	if err != nil {
 		return err
@@ -176,6 +172,7 @@ func copySealed(s *seg, end uint64, in, out disk.File) error {
 	}
 	scan := segment.NewScanner(in, size, segment.RawHeaderSize, s.Base, s.Prev)
 	for scan.Index() < end {
+		begun, size := time.Now(), l.head.Load().size
 		if !scan.Next() {
 			if scan.Err() != nil {
 				return corrupt(s.name, scan.Err())
@@ -193,6 +190,41 @@ func copySealed(s *seg, end uint64, in, out disk.File) error {
 			}
 		}
 		w.EndGroup(scan.Group().Count)
+		if err := l.pace(begun, size); err != nil {
+			return err
+		}
 	}
 	return w.Finish()
+}
+
+// maxUnsealed is how many segments may wait for the sealer before it hurries.
+const maxUnsealed = 16
+
+// pace lets those go first who wait for an answer: while entries are being committed, the sealer rests four times as
+// long as it has worked, unless much waits for it. begun is when it began to work, size what the log's size was then.
+// It returns ErrClosed if the log is being closed.
+func (l *Log) pace(begun time.Time, size uint64) error {
+	select {
+	case <-l.closing:
+		return ErrClosed
+	default:
+	}
+	if l.head.Load().size == size {
+		return nil
+	}
+	unsealed := 0
+	for _, s := range *l.segs.Load() {
+		if s.sealed == nil {
+			unsealed++
+		}
+	}
+	if unsealed > maxUnsealed {
+		return nil
+	}
+	select {
+	case <-l.closing:
+		return ErrClosed
+	case <-time.After(4 * time.Since(begun)):
+		return nil
+	}
 }

@@ -402,6 +402,8 @@ func (f *memFile) Sync() error {
 	return nil
 }
 
+func (f *memFile) StartSync() {}
+
 func (f *memFile) Truncate(size int64) error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()

@@ -189,10 +189,16 @@ func Suite(t *testing.T, fresh func(t *testing.T) (fsys disk.FS, dir string)) {
 		}
 		// The last group of a log that is being written may not be acknowledged, so it is not shown.
 		CheckEntries(t, r, 9)
-		if _, err := l.CheckpointNow(t.Context()); err != nil {
+		if err := r.Settle(0); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Refresh(); err != nil {
+		CheckEntries(t, r, 9)
+		signed := make(chan error, 1)
+		go func() {
+			_, err := l.CheckpointNow(t.Context())
+			signed <- err
+		}()
+		if err := errors.Join(r.Settle(time.Minute), <-signed); err != nil {
 			t.Fatal(err)
 		}
 		CheckEntries(t, r, 10)
