@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -311,8 +312,13 @@ type Readers struct {
 	Keys                 Keys
 }
 
-// OpenReaders opens both logs for reading, whether or not another process is writing them. Nothing is ever written. The
-// error is a [*NotInitializedError] if the directory holds no logs.
+// settleTime is how long OpenReaders waits for what a running server has just answered. Its checkpoints come every
+// second.
+const settleTime = 3 * time.Second
+
+// OpenReaders opens both logs for reading, whether or not another process is writing them, and shows all that was
+// answered before it was called. Nothing is ever written. The error is a [*NotInitializedError] if the directory holds no
+// logs.
 func OpenReaders(dir string) (*Readers, error) {
 	keys, err := VerifierKeys(dir)
 	if err != nil {
@@ -321,6 +327,9 @@ func OpenReaders(dir string) (*Readers, error) {
 	authorityDir, decisionsDir := LogDirs(dir)
 	open := func(dir string, k VerifierKey) (*ledger.Reader, error) {
 		r, err := ledger.OpenReader(dir, ledger.Options{Origin: k.Origin, Verifier: k.Verifier})
+		if err == nil {
+			err = r.Settle(settleTime)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("log %s: %w", k.Origin, err)
 		}

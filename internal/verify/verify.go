@@ -64,6 +64,10 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	// What a running server has answered until now is to be checked, too. Whatever is wrong here is found below.
+	if logs, err := datadir.OpenReaders(o.Dir); err == nil {
+		logs.Close()
+	}
 	v := verifier{o: o, roots: map[uint64]string{}}
 	authorityDir, decisionsDir := datadir.LogDirs(o.Dir)
 
