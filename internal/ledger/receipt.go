@@ -9,8 +9,6 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
-
-	"github.com/aver-authz/aver/internal/ledger/segment"
 )
 
 // Receipt says where an entry is; the entry is durable.
@@ -28,6 +26,7 @@ type Group struct {
 	signer note.Signer
 
 	once sync.Once
+	tree [][]tlog.Hash // level by level, the leaf hashes first
 	note []byte
 	err  error
 }
@@ -38,6 +37,7 @@ func (g *Group) Count() int { return len(g.hashes) }
 // Note returns the group's signed note. The signature is made once, when first asked for.
 func (g *Group) Note() ([]byte, error) {
 	g.once.Do(func() {
+		g.tree = levels(g.hashes)
 		text := commitText(g.signer.Name(), g.First, uint64(len(g.hashes)), g.Root)
 		g.note, g.err = note.Sign(&note.Note{Text: text}, g.signer)
 	})
@@ -63,23 +63,37 @@ func (r Receipt) Committed() (CommitReceipt, error) {
 	if err != nil {
 		return CommitReceipt{}, err
 	}
-	path := auditPath(r.Group.hashes, int(r.Index-r.Group.First))
+	path := auditPath(r.Group.tree, int(r.Index-r.Group.First))
 	return CommitReceipt{Index: r.Index, LeafHash: r.LeafHash, Path: path, Note: string(msg)}, nil
 }
 
+// levels builds the tree over some leaf hashes (RFC 6962, section 2.1): each level has the hashes of the pairs of the
+// one below, and takes over a last one that has no sibling.
+func levels(hashes []tlog.Hash) [][]tlog.Hash {
+	tree := [][]tlog.Hash{hashes}
+	for len(hashes) > 1 {
+		above := make([]tlog.Hash, 0, (len(hashes)+1)/2)
+		for i := 0; i+1 < len(hashes); i += 2 {
+			above = append(above, tlog.NodeHash(hashes[i], hashes[i+1]))
+		}
+		if len(hashes)%2 == 1 {
+			above = append(above, hashes[len(hashes)-1])
+		}
+		tree, hashes = append(tree, above), above
+	}
+	return tree
+}
+
 // auditPath is the RFC 6962 audit path of leaf i, from the leaf upwards.
-func auditPath(hashes []tlog.Hash, i int) []tlog.Hash {
-	if len(hashes) <= 1 {
-		return []tlog.Hash{}
+func auditPath(tree [][]tlog.Hash, i int) []tlog.Hash {
+	path := make([]tlog.Hash, 0, len(tree))
+	for _, level := range tree {
+		if sibling := i ^ 1; sibling < len(level) {
+			path = append(path, level[sibling])
+		}
+		i /= 2
 	}
-	k := 1
-	for 2*k < len(hashes) {
-		k *= 2
-	}
-	if i < k {
-		return append(auditPath(hashes[:k], i), segment.Root(hashes[k:]))
-	}
-	return append(auditPath(hashes[k:], i-k), segment.Root(hashes[:k]))
+	return path
 }
 
 // VerifyReceipt checks a commit receipt against the log's key. It proves that the log promised an entry with that leaf
