@@ -40,17 +40,16 @@ var (
 	currencies = []string{"EUR", "USD", "GBP"}
 )
 
-// People is how many different people ask.
+// People is how many different people ask if nothing else is said.
 const People = 64
 
-// Person is somebody who asks. The i-th of them is always the same.
+// Person is somebody who asks.
 type Person struct {
 	Login, Role, Department string
 }
 
-// PersonAt is the i-th person; i counts round.
+// PersonAt is the i-th person, always the same.
 func PersonAt(i int) Person {
-	i %= People
 	return Person{
 		Login:      fmt.Sprintf("u-%d", i),
 		Role:       []string{clerk, manager, clerk, auditor}[i%4],
@@ -106,18 +105,22 @@ func (c Check) Allowed() bool {
 type Options struct {
 	Seed      uint64
 	Policies  int // a multiple of RulesPerKind
+	People    int // how many different people ask; 0 means [People]
 	Delegated bool
 }
 
 // Checks makes n checks, about two thirds of which are allowed. The same options give the same checks. In each run of
 // group checks that belong together (see [Group]) the same person asks.
 func Checks(n int, o Options) []Check {
+	if o.People == 0 {
+		o.People = People
+	}
 	r := rand.New(rand.NewPCG(o.Seed, 0x6176657262656e63))
 	out := make([]Check, n)
 	who := 0
 	for i := range out {
 		if i%Group == 0 {
-			who = r.IntN(People)
+			who = r.IntN(o.People)
 		}
 		out[i] = o.check(r, who)
 	}
@@ -144,12 +147,12 @@ func (o Options) check(r *rand.Rand, who int) Check {
 		Department: person.Department,
 		Country:    pick(r, "DE", "FR", "US", "SG", "DE", "FR", "US", "KP"),
 		Currency:   pick(r, "EUR", "EUR", "USD", "GBP", "EUR", "EUR", "USD", "XAU"),
-		CreatedBy:  PersonAt(r.IntN(People)).Login,
+		CreatedBy:  PersonAt(r.IntN(o.People)).Login,
 		Amount:     r.Int64N(clerkLimit),
 		Frozen:     r.IntN(20) == 0,
 	}
 	if r.IntN(8) == 0 {
-		c.Payment.Department = PersonAt(r.IntN(People)).Department
+		c.Payment.Department = PersonAt(r.IntN(o.People)).Department
 	}
 	if r.IntN(6) == 0 {
 		c.Payment.Amount = r.Int64N(2 * approveLimit)
