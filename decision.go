@@ -120,27 +120,34 @@ type ReasonCode string
 
 // The reason codes.
 const (
-	ReasonPermitted    ReasonCode = "permitted"              // every frame allows and nothing is left to be met
-	ReasonForbidden    ReasonCode = "forbidden"              // a forbid policy matched
-	ReasonNotPermitted ReasonCode = "not_permitted"          // no permit policy matched
-	ReasonPolicyError  ReasonCode = "policy_error"           // a policy could not be evaluated
-	ReasonInvalid      ReasonCode = "invalid_request"        // a required member is missing, or a value Cedar can't hold
-	ReasonChainBroken  ReasonCode = "chain_broken"           // a link does not join the next
-	ReasonChainTooLong ReasonCode = "chain_too_long"         // more hops than any chain, or a grant in it, may have
-	ReasonChainLoop    ReasonCode = "chain_loop"             // somebody stands in the chain twice
-	ReasonGrantUnknown ReasonCode = "grant_unknown"          // no such grant was ever issued
-	ReasonGrantRevoked ReasonCode = "grant_revoked"          //
-	ReasonGrantExpired ReasonCode = "grant_expired"          //
-	ReasonGrantPending ReasonCode = "grant_not_yet_valid"    //
-	ReasonGrantScope   ReasonCode = "grant_does_not_cover"   // the action, resource or condition lies outside of the grant
-	ReasonLimit        ReasonCode = "limit_exhausted"        // a limit that counts is used up
-	ReasonLimitUnread  ReasonCode = "limit_not_countable"    // the attribute to sum is missing or no whole number
-	ReasonUnsupported  ReasonCode = "obligation_unsupported" // the caller did not declare that it can carry out an obligation
-	ReasonChallenge    ReasonCode = "challenge"              // more has to be proved
-	ReasonEscalate     ReasonCode = "escalate"               // somebody has to approve
-	ReasonRestrict     ReasonCode = "restrict"               // allowed with an obligation
-	ReasonPartsDiffer  ReasonCode = "parts_differ"           // some of the parts are allowed, some are not
-	ReasonPartsNone    ReasonCode = "parts_not_allowed"      // none of the parts is allowed
+	ReasonPermitted       ReasonCode = "permitted"              // every frame allows and nothing is left to be met
+	ReasonForbidden       ReasonCode = "forbidden"              // a forbid policy matched
+	ReasonNotPermitted    ReasonCode = "not_permitted"          // no permit policy matched
+	ReasonPolicyError     ReasonCode = "policy_error"           // a policy could not be evaluated
+	ReasonInvalid         ReasonCode = "invalid_request"        // a required member is missing, or a value Cedar can't hold
+	ReasonChainBroken     ReasonCode = "chain_broken"           // a link does not join the next
+	ReasonChainTooLong    ReasonCode = "chain_too_long"         // more hops than any chain, or a grant in it, may have
+	ReasonChainLoop       ReasonCode = "chain_loop"             // somebody stands in the chain twice
+	ReasonGrantUnknown    ReasonCode = "grant_unknown"          // no such grant was ever issued
+	ReasonGrantRevoked    ReasonCode = "grant_revoked"          //
+	ReasonGrantExpired    ReasonCode = "grant_expired"          //
+	ReasonGrantPending    ReasonCode = "grant_not_yet_valid"    //
+	ReasonGrantScope      ReasonCode = "grant_does_not_cover"   // the action, resource or condition lies outside of the grant
+	ReasonLimit           ReasonCode = "limit_exhausted"        // a limit that counts is used up
+	ReasonLimitUnread     ReasonCode = "limit_not_countable"    // the attribute to sum is missing or no whole number
+	ReasonUnsupported     ReasonCode = "obligation_unsupported" // the caller did not declare that it can carry out an obligation
+	ReasonChallenge       ReasonCode = "challenge"              // more has to be proved
+	ReasonEscalate        ReasonCode = "escalate"               // somebody has to approve
+	ReasonRestrict        ReasonCode = "restrict"               // allowed with an obligation
+	ReasonApproved        ReasonCode = "approved"               // an approval met the gate
+	ReasonApprovalUnknown ReasonCode = "approval_unknown"       // no such approval was ever asked for
+	ReasonApprovalScope   ReasonCode = "approval_out_of_scope"  // it was for another request, gate or version of the policy
+	ReasonApprovalPending ReasonCode = "approval_pending"       // it is not complete yet
+	ReasonApprovalRefused ReasonCode = "approval_refused"       // it was refused, or cancelled
+	ReasonApprovalExpired ReasonCode = "approval_expired"       //
+	ReasonApprovalUsed    ReasonCode = "approval_used"          // it let one request through already
+	ReasonPartsDiffer     ReasonCode = "parts_differ"           // some of the parts are allowed, some are not
+	ReasonPartsNone       ReasonCode = "parts_not_allowed"      // none of the parts is allowed
 )
 
 // Reason says why, once for programs and once for people.
@@ -183,12 +190,13 @@ type Obligation struct {
 	Properties Properties `json:"properties,omitempty"`
 }
 
-// Counter is one limit of a grant around one decision. Before and After differ
+// Counter is one limit of a grant around one decision, or the single use of an
+// approval: then Grant is the approval's id, Name "approval" and Max 1. Before and After differ
 // only when the outcome allows. For every grant and name the records form an
 // unbroken chain: each Before is the After of the record that came before.
 type Counter struct {
 	Grant  string `json:"grant"`
-	Name   string `json:"name"` // "uses", or the attribute that is summed
+	Name   string `json:"name"` // "uses", the attribute that is summed, or "approval"
 	Before int64  `json:"before"`
 	After  int64  `json:"after"`
 	Max    int64  `json:"max"`
@@ -216,6 +224,9 @@ type Answer struct {
 	EvaluationID string
 	Time         Time
 	Receipt      Receipt
+	// AccessRequestEndpoint is the URL at which missing approvals can be asked for;
+	// the server sets it.
+	AccessRequestEndpoint string
 }
 
 // JSON returns the AuthZEN answer: the boolean decision, and in its context all
@@ -230,18 +241,19 @@ func (a *Answer) JSON() ([]byte, error) {
 		Obligations  []Obligation  `json:"obligations,omitempty"`
 	}
 	var context struct {
-		Outcome      Outcome       `json:"outcome"`
-		EvaluationID string        `json:"evaluation_id"`
-		EvaluatedAt  Time          `json:"evaluated_at"`
-		Reasons      []Reason      `json:"reasons,omitempty"`
-		Requirements []Requirement `json:"requirements,omitempty"`
-		Obligations  []Obligation  `json:"obligations,omitempty"`
-		Parts        []partJSON    `json:"parts,omitempty"`
-		Receipt      Receipt       `json:"receipt"`
+		Outcome      Outcome        `json:"outcome"`
+		EvaluationID string         `json:"evaluation_id"`
+		EvaluatedAt  Time           `json:"evaluated_at"`
+		Reasons      []Reason       `json:"reasons,omitempty"`
+		Requirements []Requirement  `json:"requirements,omitempty"`
+		Obligations  []Obligation   `json:"obligations,omitempty"`
+		Parts        []partJSON     `json:"parts,omitempty"`
+		Request      *AccessRequest `json:"access_request,omitempty"`
+		Receipt      Receipt        `json:"receipt"`
 	}
 	context.Outcome, context.EvaluationID, context.EvaluatedAt = a.Outcome, a.EvaluationID, a.Time
 	context.Reasons, context.Requirements, context.Obligations = a.Reasons, a.Requirements, a.Obligations
-	context.Receipt = a.Receipt
+	context.Receipt, context.Request = a.Receipt, a.accessRequest()
 	for _, p := range a.Parts {
 		context.Parts = append(context.Parts, partJSON{p.ID, p.Outcome.Allowed(), p.Outcome, p.Reasons, p.Requirements, p.Obligations})
 	}

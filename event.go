@@ -25,6 +25,10 @@ const (
 	EventGrantRevoked       EventType = "grant.revoked"       // GrantRef
 	EventCredentialIssued   EventType = "credential.issued"   // Credential
 	EventCredentialRevoked  EventType = "credential.revoked"  // CredentialRef
+	EventApprovalRequested  EventType = "approval.requested"  // ApprovalRequest
+	EventApprovalGranted    EventType = "approval.granted"    // ApprovalVote
+	EventApprovalRefused    EventType = "approval.refused"    // ApprovalVote
+	EventApprovalCancelled  EventType = "approval.cancelled"  // ApprovalRef
 )
 
 // Event is one entry of the authority log: a change of what may be done, with
@@ -70,10 +74,14 @@ type Role string
 
 // The roles of credentials.
 const (
-	RolePEP     Role = "pep"     // ask for decisions
-	RoleAdmin   Role = "admin"   // everything
-	RoleAuditor Role = "auditor" // read everything, change nothing
+	RolePEP      Role = "pep"      // ask for decisions and approvals
+	RoleAdmin    Role = "admin"    // everything
+	RoleAuditor  Role = "auditor"  // read everything, change nothing
+	RoleApprover Role = "approver" // answer requests for approval, as the person it belongs to
 )
+
+// Roles lists all roles.
+func Roles() []Role { return []Role{RolePEP, RoleAdmin, RoleAuditor, RoleApprover} }
 
 // Credential is a bearer token as it is kept: by the digest of its 256 random
 // bits, never itself.
@@ -82,6 +90,9 @@ type Credential struct {
 	Role    Role   `json:"role"`
 	Digest  string `json:"digest"` // of the token
 	Expires Time   `json:"expires,omitzero"`
+	// Subject is the person whom the token belongs to; nil: it is a program's.
+	// Only a person approves.
+	Subject *Ref `json:"subject,omitempty"`
 }
 
 // CredentialRef names a credential.

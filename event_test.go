@@ -13,6 +13,7 @@ var dataTypes = map[EventType]any{
 	EventIdentityRegistered: &Identity{}, EventIdentityUpdated: &Identity{}, EventIdentitySuspended: &Ref{},
 	EventIdentityResumed: &Ref{}, EventIdentityRetired: &Ref{}, EventEntityPut: &Entity{}, EventEntityRemoved: &Ref{},
 	EventGrantIssued: &Grant{}, EventGrantRevoked: &GrantRef{}, EventCredentialIssued: &Credential{}, EventCredentialRevoked: &CredentialRef{},
+	EventApprovalRequested: &ApprovalRequest{}, EventApprovalGranted: &ApprovalVote{}, EventApprovalRefused: &ApprovalVote{}, EventApprovalCancelled: &ApprovalRef{},
 }
 
 func TestEventDataReadsBack(t *testing.T) {

@@ -428,6 +428,19 @@ func sampleEvents() []*Event {
 		{EventGrantRevoked, "The quarter is closed", GrantRef{"g-ap-ann"}},
 		{EventCredentialIssued, "", Credential{Name: "payments-gateway", Role: RolePEP, Digest: Digest([]byte("a token")), Expires: at("2027-11-24T00:00:00Z")}},
 		{EventCredentialRevoked, "Rotated", CredentialRef{"payments-gateway"}},
+		{EventApprovalRequested, "The supplier waits", ApprovalRequest{
+			ID: "ap-20940", Evaluation: "0193a1b2-c3d4-7e5f-8a6b-000000000004", Key: "payout-20940", Binding: Digest([]byte("what was asked")),
+			Request: json.RawMessage(`{"action":{"name":"payment.release"},"resource":{"id":"p-20940","type":"payment"},"subject":{"id":"batch-payouts","type":"service_account"}}`),
+			Parties: []Ref{{"batch-payouts", "service_account"}},
+			Gates: []ApprovalGate{{
+				Policy: "payments/large-needs-two", Bundle: Digest([]byte("the bundle")),
+				Approvers: []string{`group::"treasury-leads"`}, Approvals: 2, Within: 3600,
+			}},
+			Deadline: at("2026-11-24T08:35:00Z"),
+		}},
+		{EventApprovalGranted, "Checked with the supplier", ApprovalVote{"ap-20940", Ref{"cleo", "user"}, Digest([]byte("what was shown"))}},
+		{EventApprovalRefused, "The account is new", ApprovalVote{"ap-20940", Ref{"dan", "user"}, Digest([]byte("what was shown"))}},
+		{EventApprovalCancelled, "Paid otherwise", ApprovalRef{"ap-20940"}},
 	} {
 		made, err := NewEvent(e.typ, e.data)
 		if err != nil {

@@ -160,6 +160,9 @@ const (
 	maxTextSize = 4096 // bytes of what is written for people
 )
 
+// Validate checks that type and id are there and of a reasonable length.
+func (r Ref) Validate() error { return r.validate() }
+
 func (r Ref) validate() error {
 	if err := validateName("type", r.Type); err != nil {
 		return err

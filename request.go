@@ -31,6 +31,8 @@ type Action struct {
 //	delegation             [grant ids], from the originating user to the subject
 //	parts                  [{id, properties}] or [id], each decided by itself
 //	supported_obligations  [types] of obligations the caller can carry out
+//	approval               {id} of the approval that lets it through an escalate gate
+//	challenge              {evaluation_id} of the decision whose challenge the caller has met
 //
 // The member "aver" is reserved: what Aver itself vouches for stands there when
 // policies are evaluated, so a request that brings it is refused.
@@ -242,7 +244,7 @@ func (r *Request) checkContext() error {
 	if _, ok := r.Context["aver"]; ok {
 		return &RequestError{"/context/aver", "the name is reserved: what stands there is vouched for by Aver, so callers can't send it"}
 	}
-	if err := checkCase("/context", r.Context, "aver", "on_behalf_of", "delegation", "parts", "supported_obligations"); err != nil {
+	if err := checkCase("/context", r.Context, "aver", "on_behalf_of", "delegation", "parts", "supported_obligations", "approval", "challenge"); err != nil {
 		return err
 	}
 	if v, ok := r.Context["on_behalf_of"]; ok && v != nil {
@@ -258,6 +260,9 @@ func (r *Request) checkContext() error {
 		return err
 	}
 	if err := checkStrings("/context/supported_obligations", r.Context["supported_obligations"], 100); err != nil {
+		return err
+	}
+	if err := r.checkCited(); err != nil {
 		return err
 	}
 	_, err := r.parts()

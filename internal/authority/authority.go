@@ -29,6 +29,8 @@ type State struct {
 	// Credentials are kept twice: by digest for looking up, by name for administration.
 	credentials     table[string, *Credential]
 	credentialNames table[string, *Credential]
+	approvals       table[string, *Approval]
+	approvalIDs     table[string, string] // by evaluation id, and by credential and key
 }
 
 // New returns the empty state, that of no events.
@@ -91,6 +93,8 @@ func (s *State) freeze() {
 	s.grants.freeze()
 	s.credentials.freeze()
 	s.credentialNames.freeze()
+	s.approvals.freeze()
+	s.approvalIDs.freeze()
 }
 
 // apply changes s in place, or leaves it as it is and says why. Every rule is checked before anything is set.
@@ -130,6 +134,10 @@ var rules = map[aver.EventType]func(*State, *aver.Event, Mark) error{
 	aver.EventGrantRevoked:       rule((*State).grantRevoked),
 	aver.EventCredentialIssued:   rule((*State).credentialIssued),
 	aver.EventCredentialRevoked:  rule((*State).credentialRevoked),
+	aver.EventApprovalRequested:  rule((*State).approvalRequested),
+	aver.EventApprovalGranted:    rule((*State).approvalGranted),
+	aver.EventApprovalRefused:    rule((*State).approvalRefused),
+	aver.EventApprovalCancelled:  rule((*State).approvalCancelled),
 }
 
 // rule decodes an event's data for the rule that understands it.

@@ -40,12 +40,19 @@ func (s *State) credentialIssued(c *aver.Credential, m Mark) error {
 		return fmt.Errorf("name %.128q: a credential's name has 1 to 128 letters, digits or any of . _ @ : + -, and begins with a letter or digit", c.Name)
 	case c.Name == "aver":
 		return fmt.Errorf(`the name "aver" is kept for what Aver does by itself`)
-	case c.Role != aver.RolePEP && c.Role != aver.RoleAdmin && c.Role != aver.RoleAuditor:
-		return fmt.Errorf("role %q is not one of %q, %q and %q", c.Role, aver.RolePEP, aver.RoleAdmin, aver.RoleAuditor)
+	case !slices.Contains(aver.Roles(), c.Role):
+		return fmt.Errorf("role %q is not one of %q", c.Role, aver.Roles())
+	case c.Role == aver.RoleApprover && c.Subject == nil:
+		return fmt.Errorf("an approver's credential names the person whom it belongs to: its subject")
 	case !credentialDigest.MatchString(c.Digest):
 		return fmt.Errorf("the digest is not a SHA-256 in base64url or hexadecimal")
 	case c.Expires != 0 && c.Expires <= m.Time:
 		return fmt.Errorf("it expires %s, which is not after the time of issue, %s", c.Expires, m.Time)
+	}
+	if c.Subject != nil {
+		if err := c.Subject.Validate(); err != nil {
+			return fmt.Errorf("subject: %w", err)
+		}
 	}
 	if old, ok := s.credentialNames.get(c.Name); ok {
 		return fmt.Errorf("the name %q was already used, by event %d", c.Name, old.Event)

@@ -92,7 +92,7 @@ func TestRefusedEvents(t *testing.T) {
 
 		"credential without a name":     {nil, credential("", aver.RolePEP, digests[0]), "a credential's name has 1 to 128 letters"},
 		"credential named as Aver":      {nil, credential("aver", aver.RolePEP, digests[0]), `the name "aver" is kept for what Aver does by itself`},
-		"credential of no role":         {nil, credential("c", "root", digests[0]), `role "root" is not one of "pep", "admin" and "auditor"`},
+		"credential of no role":         {nil, credential("c", "root", digests[0]), `role "root" is not one of ["pep" "admin" "auditor" "approver"]`},
 		"credential that holds a token": {nil, credential("c", aver.RolePEP, "aver_secret"), "the digest is not a SHA-256"},
 		"credential expired at issue": {nil, change{aver.EventCredentialIssued, aver.Credential{Name: "c", Role: aver.RolePEP, Digest: digests[0], Expires: start}},
 			"which is not after the time of issue"},

@@ -32,6 +32,7 @@ type snapshotItem struct {
 	Entity     *Entity         `json:"entity,omitempty"`
 	Grant      *Grant          `json:"grant,omitempty"`
 	Credential *Credential     `json:"credential,omitempty"`
+	Approval   *Approval       `json:"approval,omitempty"`
 }
 
 type snapshotBundle struct {
@@ -112,6 +113,11 @@ func (s *State) encode(out *json.Encoder, root string) error {
 	}
 	for _, c := range s.Credentials() {
 		if err := out.Encode(snapshotItem{Credential: c}); err != nil {
+			return err
+		}
+	}
+	for _, a := range s.Approvals() {
+		if err := out.Encode(snapshotItem{Approval: a}); err != nil {
 			return err
 		}
 	}
@@ -262,6 +268,8 @@ func (s *State) restore(item snapshotItem) error {
 		s.grants.put(g.ID, g)
 	case item.Credential != nil:
 		s.setCredential(item.Credential)
+	case item.Approval != nil:
+		s.setApproval(item.Approval)
 	default:
 		return fmt.Errorf("the line holds nothing")
 	}

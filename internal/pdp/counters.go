@@ -40,6 +40,10 @@ func (d *decider) startCounters() {
 // take says what a part would use of each limit, and why it can't.
 func (d *decider) take(entities *world) (amounts []int64, reasons []aver.Reason) {
 	for _, c := range d.counters {
+		if c.Name == approvalName { // is used by what it lets through, see useApproval
+			amounts = append(amounts, 0)
+			continue
+		}
 		amount := int64(1)
 		if c.Name == usesName && c.used {
 			amount = 0

@@ -29,7 +29,11 @@ type LimitKey struct{ Grant, Name string }
 // gates, parts, limits that count). The evidence tells what was looked up on the
 // way; it is what makes a record sufficient to decide again.
 func Decide(st *authority.State, q *Query, now aver.Time, used Usage) (aver.Decision, *Evidence) {
-	d := &decider{st: st, q: q, now: now, used: used, evidence: &Evidence{}}
+	return decide(&decider{st: st, q: q, now: now, used: used, evidence: &Evidence{}})
+}
+
+func decide(d *decider) (aver.Decision, *Evidence) {
+	q := d.q
 	d.actor = d.actorOf(q.Request.Subject.Ref)
 	var out aver.Decision
 	out.Actor = d.actor
@@ -44,6 +48,7 @@ func Decide(st *authority.State, q *Query, now aver.Time, used Usage) (aver.Deci
 		d.evidence.twoParts = d.evidence.twoParts || uid(g.From) == q.resource
 	}
 	d.startCounters()
+	d.resolveApproval()
 	rulings := make([]aver.Ruling, len(q.parts))
 	for i, part := range q.parts {
 		rulings[i] = d.rule(part)
@@ -66,12 +71,14 @@ type decider struct {
 	q        *Query
 	now      aver.Time
 	used     Usage
+	inFlight bool // for work that is under way, see [DecideInFlight]
 	evidence *Evidence
 
 	actor       aver.Actor
 	chain       []*authority.Grant // the grants that were found, from the originating user on
 	chainFaults []aver.Reason      // what is wrong with the chain, whatever is asked
 	counters    []counting
+	approval    *citedApproval // nil: the caller cites none
 }
 
 // actorOf says what is known of the acting party.
@@ -125,7 +132,7 @@ func (d *decider) resolveChain() {
 			fault(aver.ReasonChainTooLong, id, fmt.Sprintf("%d further hops, at most %d", hops, g.Depth))
 		}
 		switch {
-		case g.Revoked != nil:
+		case g.Revoked != nil && !(d.inFlight && g.InFlight == aver.InFlightComplete):
 			fault(aver.ReasonGrantRevoked, id, g.Revoked.Time.String())
 		case g.Expires != 0 && d.now >= g.Expires:
 			fault(aver.ReasonGrantExpired, id, g.Expires.String())
@@ -208,11 +215,15 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 	if !ok || len(reasons) > 0 {
 		return r // denied
 	}
-	if !d.gates(&r, principals, entities) {
+	approved, ok := d.gates(&r, principals, entities)
+	if !ok {
 		return r
 	}
 	if r.Outcome.Allowed() {
 		d.commit(taken)
+		if approved {
+			d.useApproval()
+		}
 		r.Reasons = append(permits, r.Reasons...)
 	}
 	return r
@@ -268,9 +279,9 @@ func (d *decider) authorizeGrant(g *authority.Grant, request types.Request, enti
 }
 
 // gates evaluates the gate policies as every principal (an agent must not pass
-// where the one it acts for would have to stop) and sets the outcome. It
-// returns false when the ruling became a denial.
-func (d *decider) gates(r *aver.Ruling, principals []principal, entities *world) bool {
+// where the one it acts for would have to stop) and sets the outcome. It tells
+// whether an approval met one, and returns false when the ruling became a denial.
+func (d *decider) gates(r *aver.Ruling, principals []principal, entities *world) (approved, ok bool) {
 	var matched []*policy.Rule
 	for _, p := range principals {
 		result := d.st.Policies().Gates(entities, p.request)
@@ -285,7 +296,7 @@ func (d *decider) gates(r *aver.Ruling, principals []principal, entities *world)
 		}
 	}
 	if len(r.Reasons) > 0 {
-		return false
+		return false, false
 	}
 	slices.SortFunc(matched, func(a, b *policy.Rule) int { return strings.Compare(a.ID, b.ID) })
 	outcome := aver.Permitted
@@ -296,6 +307,14 @@ func (d *decider) gates(r *aver.Ruling, principals []principal, entities *world)
 			r.Reasons = append(r.Reasons, because(aver.ReasonChallenge, rule, "", ""))
 			r.Requirements = append(r.Requirements, requirement(rule))
 		case policy.Escalate:
+			met, reason := d.approved(rule)
+			if reason != nil && !slices.Contains(r.Reasons, *reason) {
+				r.Reasons = append(r.Reasons, *reason)
+			}
+			if met {
+				approved = true
+				continue
+			}
 			outcome = min(outcome, aver.Escalated)
 			r.Reasons = append(r.Reasons, because(aver.ReasonEscalate, rule, "", ""))
 			r.Requirements = append(r.Requirements, requirement(rule))
@@ -314,7 +333,7 @@ func (d *decider) gates(r *aver.Ruling, principals []principal, entities *world)
 	if !outcome.Allowed() {
 		r.Obligations = nil
 	}
-	return outcome != aver.Denied
+	return approved, outcome != aver.Denied
 }
 
 func requirement(rule *policy.Rule) aver.Requirement {

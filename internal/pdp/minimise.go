@@ -52,7 +52,7 @@ func minimise(st *authority.State, q *Query, e *Evidence) (kept []byte, omitted 
 		Resource: sieve(parts, "resource", nil),
 		Action:   sieve(policy.NewSieve(sets, true, []string{"action"}).With("tool"), "action", nil),
 		Context: sieve(policy.NewSieve(sets, false, []string{"context"}).
-			With("on_behalf_of", "delegation", "parts", "supported_obligations"), "context", instead),
+			With("on_behalf_of", "delegation", "parts", "supported_obligations", "approval", "challenge"), "context", instead),
 	})
 	slices.Sort(left)
 	for _, p := range slices.Compact(left) {

@@ -25,8 +25,11 @@ type Options struct {
 	// UsageFile is where the usage of limits is kept between starts, so that a
 	// start need not read the whole log. It can be deleted at any time.
 	UsageFile string
-	Now       func() time.Time // time.Now if nil
-	Logger    *slog.Logger
+	// Recorded is told each decision once its record has a place in the log, before
+	// it is durable, which the ticket tells. It must return at once; nil: nobody is told.
+	Recorded func(*aver.Record, *Evidence, *ledger.Ticket)
+	Now      func() time.Time // time.Now if nil
+	Logger   *slog.Logger
 }
 
 // Point is the policy decision point. Safe for concurrent use.
@@ -80,21 +83,31 @@ func (p *Pending) Allowed() bool { return p.answer.Outcome.Allowed() }
 // Wait returns the answer once its record is durable (requirement G1). When it
 // fails there is no answer, though the record may exist.
 func (p *Pending) Wait(ctx context.Context) (*aver.Answer, error) {
-	receipt, err := p.ticket.Wait(ctx)
-	if err != nil {
+	var err error
+	if p.answer.Receipt, err = durable(ctx, p.ticket, p.origin); err != nil {
 		return nil, err
 	}
-	p.answer.Receipt = aver.Receipt{Origin: p.origin, Index: receipt.Index, LeafHash: receipt.LeafHash.String()}
+	return &p.answer, nil
+}
+
+// durable waits until an entry is durable and returns its receipt.
+func durable(ctx context.Context, ticket *ledger.Ticket, origin string) (aver.Receipt, error) {
+	receipt, err := ticket.Wait(ctx)
+	if err != nil {
+		return aver.Receipt{}, err
+	}
 	committed, err := receipt.Committed()
 	if err != nil {
-		return nil, err
+		return aver.Receipt{}, err
 	}
 	path := make([]string, len(committed.Path))
 	for i, h := range committed.Path {
 		path[i] = h.String()
 	}
-	p.answer.Receipt.Commit = &aver.CommitReceipt{Note: committed.Note, Path: path}
-	return &p.answer, nil
+	return aver.Receipt{
+		Origin: origin, Index: receipt.Index, LeafHash: receipt.LeafHash.String(),
+		Commit: &aver.CommitReceipt{Note: committed.Note, Path: path},
+	}, nil
 }
 
 // Decide decides a query for a PEP and waits until the record is durable. The
@@ -157,6 +170,9 @@ func (p *Point) submit(st *authority.State, head aver.TreeHead, q *Query, pep av
 	ticket, err := enqueue(e)
 	if err != nil {
 		return nil, err
+	}
+	if p.o.Recorded != nil {
+		p.o.Recorded(record, evidence, ticket)
 	}
 	return &Pending{
 		answer: aver.Answer{Decision: decision, EvaluationID: record.ID, Time: now},
@@ -221,7 +237,11 @@ func (p *Point) Close() error {
 	return p.usage.save(p.log, p.o.UsageFile)
 }
 
+// hasLimits tells whether a decision uses up what can be used up.
 func hasLimits(st *authority.State, q *Query) bool {
+	if _, ok := st.Approval(q.Request.Approval()); ok {
+		return true
+	}
 	for _, id := range q.chain {
 		if g, ok := st.Grant(id); ok && g.Limits != nil {
 			return true

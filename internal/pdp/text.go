@@ -2,6 +2,7 @@ package pdp
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/policy"
@@ -79,6 +80,22 @@ func ReasonText(r aver.Reason, rule string) string {
 		return say("Policy %s wants somebody's approval first.", r.Policy)
 	case aver.ReasonRestrict:
 		return say("Policy %s allows it with an obligation.", r.Policy)
+	case aver.ReasonApproved:
+		return fmt.Sprintf("What policy %s asks for is there: approval %s.", r.Policy, r.Detail)
+	case aver.ReasonApprovalUnknown:
+		return fmt.Sprintf("Approval %s was never asked for.", r.Detail)
+	case aver.ReasonApprovalScope:
+		return fmt.Sprintf("Approval %s was for something else: another request, another rule, or another version of the rule.", r.Detail)
+	case aver.ReasonApprovalPending:
+		return fmt.Sprintf("Approval %s was not given yet.", r.Detail)
+	case aver.ReasonApprovalRefused:
+		id, how, _ := strings.Cut(r.Detail, " ")
+		return fmt.Sprintf("Approval %s was %s.", id, how)
+	case aver.ReasonApprovalExpired:
+		id, when, _ := strings.Cut(r.Detail, " ")
+		return fmt.Sprintf("Approval %s expired at %s.", id, when)
+	case aver.ReasonApprovalUsed:
+		return fmt.Sprintf("Approval %s was used already, and each lets one request through.", r.Detail)
 	case aver.ReasonPartsDiffer:
 		return fmt.Sprintf("%s parts are allowed.", r.Detail)
 	case aver.ReasonPartsNone:

@@ -169,6 +169,8 @@ func gated(r aver.Ruling) bool {
 		!slices.ContainsFunc(r.Reasons, func(reason aver.Reason) bool {
 			switch reason.Code {
 			case aver.ReasonPermitted, aver.ReasonChallenge, aver.ReasonEscalate, aver.ReasonRestrict,
+				aver.ReasonApproved, aver.ReasonApprovalUnknown, aver.ReasonApprovalScope, aver.ReasonApprovalPending,
+				aver.ReasonApprovalRefused, aver.ReasonApprovalExpired, aver.ReasonApprovalUsed,
 				aver.ReasonUnsupported, aver.ReasonPolicyError:
 				return false
 			}

@@ -97,6 +97,10 @@ func (x *explainer) because(s scene, r aver.Reason, gates bool) {
 				say(append([]string{met(q)}, x.without(s, r.Policy)...)...)
 			}
 		}
+	case aver.ReasonApprovalUnknown, aver.ReasonApprovalScope, aver.ReasonApprovalRefused, aver.ReasonApprovalExpired, aver.ReasonApprovalUsed:
+		say("an approval that was asked for with this very request, and neither refused, expired nor used")
+	case aver.ReasonApprovalPending:
+		say("the approval complete already")
 	case aver.ReasonRestrict:
 		say(x.without(s, r.Policy)...)
 	case aver.ReasonPolicyError:

@@ -1,0 +1,261 @@
+package authority
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// ApprovalStatus is where a request for approval stands, whatever the time.
+type ApprovalStatus string
+
+// The statuses of a request for approval. That its time is over, or that it was
+// used, does not show here: the first depends on the clock, the second on the
+// decision log.
+const (
+	ApprovalPending   ApprovalStatus = "pending"
+	ApprovalApproved  ApprovalStatus = "approved"
+	ApprovalRefused   ApprovalStatus = "refused"
+	ApprovalCancelled ApprovalStatus = "cancelled"
+)
+
+// Approval is a request for approval and what became of it.
+type Approval struct {
+	aver.ApprovalRequest
+	Mark   // of the event that requested it
+	Status ApprovalStatus `json:"status"`
+	Votes  []Vote         `json:"votes,omitempty"` // in their order; a refusal is the last
+	Until  aver.Time      `json:"until,omitzero"`  // until when it can be used, once approved
+	Ended  *Mark          `json:"ended,omitempty"` // of what refused or cancelled it
+}
+
+// Vote is what an approver answered.
+type Vote struct {
+	Approver aver.Ref `json:"approver"`
+	Refused  bool     `json:"refused,omitempty"`
+	Seen     string   `json:"seen"` // digest of what the approver was shown
+	Mark
+}
+
+// Approval returns a request for approval, whatever became of it.
+func (s *State) Approval(id string) (*Approval, bool) { return s.approvals.get(id) }
+
+// Approvals lists all requests for approval, in the order in which they were made.
+func (s *State) Approvals() []*Approval {
+	all := s.approvals.values()
+	slices.SortFunc(all, func(a, b *Approval) int { return cmp.Compare(a.Event, b.Event) })
+	return all
+}
+
+// ApprovalOf returns the request for approval that was made for a decision.
+func (s *State) ApprovalOf(evaluation string) (*Approval, bool) {
+	id, ok := s.approvalIDs.get("evaluation " + evaluation)
+	if !ok {
+		return nil, false
+	}
+	return s.approvals.get(id)
+}
+
+// ApprovalWithKey returns the request for approval that a credential made with an
+// Idempotency-Key.
+func (s *State) ApprovalWithKey(credential, key string) (*Approval, bool) {
+	id, ok := s.approvalIDs.get("key " + credential + " " + key)
+	if !ok {
+		return nil, false
+	}
+	return s.approvals.get(id)
+}
+
+// MayApprove says why somebody may not answer the request at all, nil if they
+// may.
+func (s *State) MayApprove(a *Approval, who aver.Ref, now aver.Time) error {
+	if slices.Contains(a.Parties, who) {
+		return fmt.Errorf("%s is one of those that the request comes from, so somebody else has to answer it", who)
+	}
+	if c, ok := s.credentialNames.get(a.By.Name); ok && c.Subject != nil && *c.Subject == who {
+		return fmt.Errorf("%s asked for the approval, so somebody else has to answer it", who)
+	}
+	if i, ok := s.identities.get(who); ok {
+		switch {
+		case i.Status != aver.Active:
+			return fmt.Errorf("%s is %s, by event %d", who, i.Status, i.Event)
+		case i.Expires != 0 && i.Expires <= now:
+			return fmt.Errorf("%s expired %s", who, i.Expires)
+		}
+	}
+	for _, g := range a.Gates {
+		if s.approves(&g, who) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is none of the approvers of %s", who, a.Gates[0].Policy)
+}
+
+// approves tells whether somebody is an approver of a gate.
+func (s *State) approves(g *aver.ApprovalGate, who aver.Ref) bool {
+	return slices.ContainsFunc(g.Approvers, func(name string) bool { return s.isIn(who, aver.ApproverRef(name)) })
+}
+
+// isIn tells whether an entity is another, or a member of it.
+func (s *State) isIn(who, in aver.Ref) bool {
+	seen := map[aver.Ref]bool{}
+	for queue := []aver.Ref{who}; len(queue) > 0; {
+		at := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		if at == in {
+			return true
+		}
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		if i, ok := s.identities.get(at); ok {
+			queue = append(queue, i.Parents...)
+		} else if e, ok := s.entities.get(at); ok {
+			queue = append(queue, e.Parents...)
+		}
+	}
+	return false
+}
+
+// Gate returns the active escalate gate of that id and the digest of its
+// bundle's version.
+func (s *State) Gate(id string) (rule *policy.Rule, bundle string, ok bool) {
+	rule, ok = s.Policies().Rule(id)
+	if !ok || rule.Gate == nil || rule.Gate.Kind != policy.Escalate {
+		return nil, "", false
+	}
+	bundle, _, ok = s.Active(rule.Bundle)
+	return rule, bundle, ok
+}
+
+func (s *State) approvalRequested(a *aver.ApprovalRequest, m Mark) error {
+	if err := a.Validate(); err != nil {
+		return err
+	}
+	if old, ok := s.approvals.get(a.ID); ok {
+		return fmt.Errorf("the id %q was already used, by event %d", a.ID, old.Event)
+	}
+	if old, ok := s.ApprovalOf(a.Evaluation); ok {
+		return fmt.Errorf("approval %q was already requested for decision %s, by event %d", old.ID, a.Evaluation, old.Event)
+	}
+	if old, ok := s.ApprovalWithKey(m.By.Name, a.Key); a.Key != "" && ok {
+		return fmt.Errorf("%s used the idempotency key for approval %q already, by event %d", m.By.Name, old.ID, old.Event)
+	}
+	if a.Deadline <= m.Time {
+		return fmt.Errorf("its deadline %s is over", a.Deadline)
+	}
+	for _, g := range a.Gates {
+		rule, bundle, ok := s.Gate(g.Policy)
+		switch {
+		case !ok:
+			return fmt.Errorf("no active policy %q asks for an approval", g.Policy)
+		case bundle != g.Bundle:
+			return fmt.Errorf("bundle %q is active in the version %s, not in %s: ask for a decision again", rule.Bundle, bundle, g.Bundle)
+		case !slices.Equal(rule.Gate.Approvers, g.Approvers) || rule.Gate.Approvals != g.Approvals:
+			return fmt.Errorf("policy %q asks for other approvers", g.Policy)
+		}
+	}
+	s.setApproval(&Approval{ApprovalRequest: *a, Mark: m, Status: ApprovalPending})
+	return nil
+}
+
+// setApproval takes a request over, and remembers by what it can be found.
+func (s *State) setApproval(a *Approval) {
+	s.approvals.put(a.ID, a)
+	s.approvalIDs.put("evaluation "+a.Evaluation, a.ID)
+	if a.Key != "" {
+		s.approvalIDs.put("key "+a.By.Name+" "+a.Key, a.ID)
+	}
+}
+
+func (s *State) approvalGranted(v *aver.ApprovalVote, m Mark) error {
+	a, err := s.answered(v, m)
+	if err != nil {
+		return err
+	}
+	a.Votes = append(slices.Clip(a.Votes), Vote{Approver: v.Approver, Seen: v.Seen, Mark: m})
+	within, complete := a.Gates[0].Within, true
+	for _, g := range a.Gates {
+		votes := 0
+		for _, v := range a.Votes {
+			if s.approves(&g, v.Approver) {
+				votes++
+			}
+		}
+		complete = complete && votes >= g.Approvals
+		within = min(within, g.Within)
+	}
+	if complete {
+		a.Status, a.Until = ApprovalApproved, m.Time+aver.Time(within*1000)
+	}
+	s.approvals.put(a.ID, a)
+	return nil
+}
+
+func (s *State) approvalRefused(v *aver.ApprovalVote, m Mark) error {
+	a, err := s.answered(v, m)
+	if err != nil {
+		return err
+	}
+	if m.Reason == "" {
+		return fmt.Errorf("a refusal needs a reason")
+	}
+	a.Votes = append(slices.Clip(a.Votes), Vote{Approver: v.Approver, Refused: true, Seen: v.Seen, Mark: m})
+	a.Status, a.Ended = ApprovalRefused, &m
+	s.approvals.put(a.ID, a)
+	return nil
+}
+
+// answered returns a copy of the request that a vote is about, if the vote counts.
+func (s *State) answered(v *aver.ApprovalVote, m Mark) (*Approval, error) {
+	a, ok := s.approvals.get(v.ID)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("there is no request for approval %q", v.ID)
+	case a.Status != ApprovalPending:
+		return nil, fmt.Errorf("approval %q is %s already", v.ID, a.Status)
+	case m.Time >= a.Deadline:
+		return nil, fmt.Errorf("the deadline of approval %q was %s", v.ID, a.Deadline)
+	case !credentialDigest.MatchString(v.Seen):
+		return nil, fmt.Errorf("seen: it is the digest of what the approver was shown")
+	}
+	if m.By.Method == "bearer" {
+		c, ok := s.credentialNames.get(m.By.Name)
+		if !ok || c.Subject == nil || *c.Subject != v.Approver {
+			return nil, fmt.Errorf("credential %q is not that of %s", m.By.Name, v.Approver)
+		}
+	}
+	for _, g := range a.Gates {
+		if _, bundle, ok := s.Gate(g.Policy); !ok || bundle != g.Bundle {
+			return nil, fmt.Errorf("policy %s has changed since approval %q was requested, so a new decision has to be asked for", g.Policy, v.ID)
+		}
+	}
+	if err := s.MayApprove(a, v.Approver, m.Time); err != nil {
+		return nil, err
+	}
+	for _, earlier := range a.Votes {
+		if earlier.Approver == v.Approver {
+			return nil, fmt.Errorf("%s answered already, by event %d", v.Approver, earlier.Event)
+		}
+	}
+	next := *a
+	return &next, nil
+}
+
+func (s *State) approvalCancelled(ref *aver.ApprovalRef, m Mark) error {
+	a, ok := s.approvals.get(ref.ID)
+	switch {
+	case !ok:
+		return fmt.Errorf("there is no request for approval %q", ref.ID)
+	case a.Status != ApprovalPending && a.Status != ApprovalApproved:
+		return fmt.Errorf("approval %q is %s already", ref.ID, a.Status)
+	}
+	next := *a
+	next.Status, next.Ended = ApprovalCancelled, &m
+	s.approvals.put(a.ID, &next)
+	return nil
+}
