@@ -86,7 +86,7 @@ func (l *Log) project() error {
 		// What is in the segments may not be durable yet (see secure); nothing may be signed for it.
 		return l.Health()
 	}
-	target, _ := l.Head()
+	target, root := l.Head()
 	for l.proj.edge.size < target {
 		if err := l.projectTo(min(target, l.proj.edge.size+projectStep), target); err != nil {
 			return err
@@ -95,7 +95,7 @@ func (l *Log) project() error {
 	if cp := l.cp.Load(); cp.note != nil && cp.size == target {
 		return nil
 	}
-	return l.publish(target)
+	return l.publish(target, root)
 }
 
 // projectTo writes the tiles for the entries up to size; partial ones only if size is the target.
@@ -109,7 +109,7 @@ func (l *Log) projectTo(size, target uint64) error {
 		p.bundle = appendBundle(p.bundle, leaf)
 		if i%tileWidth == tileWidth-1 {
 			w.add(tilePath(tlog.Tile{H: tileHeight, L: entriesLevel, N: int64(i / tileWidth), W: tileWidth}), p.bundle)
-			p.bundle = nil
+			p.bundle = make([]byte, 0, len(p.bundle)+len(p.bundle)/8) // the old one is being written
 		}
 		p.edge.append(hash, full)
 	})
@@ -138,10 +138,14 @@ func (l *Log) projectTo(size, target uint64) error {
 	return nil
 }
 
-// publish signs and writes the checkpoint of what has been projected, then removes the tiles it supersedes.
-func (l *Log) publish(size uint64) error {
-	f := l.proj.edge.frontier()
-	cp, err := signCheckpoint(l.o.Signer, size, f.root())
+// publish signs and writes the checkpoint of what has been projected, then removes the tiles it supersedes. What the
+// tiles lead to must be what the committer has computed on its own.
+func (l *Log) publish(size uint64, root tlog.Hash) error {
+	if f := l.proj.edge.frontier(); f.size != size || f.root() != root {
+		return &CorruptError{File: tileDir, Offset: -1, Index: size,
+			Reason: "the tiles lead to another root than the committed entries; no checkpoint is signed for them"}
+	}
+	cp, err := signCheckpoint(l.o.Signer, size, root)
 	if err != nil {
 		return err
 	}
@@ -151,6 +155,9 @@ func (l *Log) publish(size uint64) error {
 		return err
 	}
 	old := l.cp.Swap(&cp)
+	if l.o.OnSigned != nil {
+		l.o.OnSigned(cp.note)
+	}
 	for _, t := range superseded(old.size, size) {
 		name := l.path(tilePath(t))
 		if err := l.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

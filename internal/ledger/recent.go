@@ -65,28 +65,29 @@ func (r *recent) from(index uint64) []run {
 
 // recentLeaves calls yield for each leaf in [from, to), which must be committed.
 func (l *Log) recentLeaves(from, to uint64, yield func(i uint64, hash tlog.Hash, leaf []byte)) error {
-	runs := l.recent.from(from)
-	start := to
-	if len(runs) > 0 {
-		start = min(max(runs[0].base, from), to)
+	read := func(to uint64) error {
+		return l.leaves(from, to, func(i uint64, leaf []byte) { yield(i, segment.LeafHash(leaf), leaf) })
 	}
-	err := l.leaves(from, start, func(i uint64, leaf []byte) { yield(i, segment.LeafHash(leaf), leaf) })
-	if err != nil {
-		return err
-	}
-	for _, n := range runs {
+	for _, n := range l.recent.from(from) {
+		if n.base >= to {
+			break
+		}
+		if n.base > from {
+			if err := read(n.base); err != nil {
+				return err
+			}
+			from = n.base
+		}
 		rest := n.leaves
 		for k, h := range n.hashes {
 			i := n.base + uint64(k)
-			if i >= to {
-				return nil
-			}
 			length := 2 + int(binary.BigEndian.Uint16(rest))
-			if i >= start {
+			if from <= i && i < to {
 				yield(i, h, rest[2:length])
 			}
 			rest = rest[length:]
 		}
+		from = min(n.end(), to)
 	}
-	return nil
+	return read(to) // the last group may be on its way here
 }
