@@ -4,7 +4,8 @@
 //	DIR/lock                held by the process that writes; its text is that process's id
 //	DIR/admin.token         0600, the first admin's bearer token, written at the first start
 //	DIR/keys/               authority.key and decisions.key (0600, C2SP signed-note secret keys),
-//	                        authority.vkey and decisions.vkey (0644, the verifier keys, to be handed out)
+//	                        authority.vkey and decisions.vkey (0644, the verifier keys, to be handed out),
+//	                        authority.signed and decisions.signed (0600, the last checkpoint that each key signed)
 //	DIR/authority/          the authority log
 //	DIR/decisions/          the decision log
 //	DIR/state/              snapshots; may be deleted whenever nobody holds the lock
@@ -248,6 +249,41 @@ func (d *Dir) AuthorityLog() (dir string, key ledger.Key) { return d.join(author
 
 // DecisionLog is the directory of the decision log and its key.
 func (d *Dir) DecisionLog() (dir string, key ledger.Key) { return d.join(decisionsName), d.decisions }
+
+// KeepSigned keeps the last checkpoint that the key of the log in that directory has signed. It lies beside the key, so
+// that it shows when the log's directory is replaced by an older copy. It is not synced, since it may be lost: then the
+// one before it, or none, is known.
+func (d *Dir) KeepSigned(logDir string, checkpoint []byte) error {
+	file := signedFile(d.path, filepath.Base(logDir))
+	if err := os.WriteFile(file+".new", checkpoint, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}
+
+// LastSigned reads what [Dir.KeepSigned] kept for the log in that directory; nil if there is nothing.
+func (d *Dir) LastSigned(logDir string) ([]byte, error) {
+	return readIfThere(signedFile(d.path, filepath.Base(logDir)))
+}
+
+func signedFile(dir, name string) string { return filepath.Join(dir, "keys", name+".signed") }
+
+// LastSigned reads the last checkpoints that the keys in a data directory have signed, as far as they are known; nil
+// where none is.
+func LastSigned(dir string) (authority, decisions []byte, err error) {
+	if authority, err = readIfThere(signedFile(dir, authorityName)); err == nil {
+		decisions, err = readIfThere(signedFile(dir, decisionsName))
+	}
+	return authority, decisions, err
+}
+
+func readIfThere(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return text, err
+}
 
 // State is the file of a projection, by its name.
 func (d *Dir) State(name string) string { return d.join("state", name) }

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/aver-authz/aver/internal/ledger/segment"
 )
 
 // checkpoint is a signed tree head (C2SP tlog-checkpoint). The zero value is that of a log without one.
@@ -61,6 +63,22 @@ func parseCheckpoint(msg []byte, origin string, v note.Verifier) (checkpoint, er
 		return checkpoint{}, fmt.Errorf("the checkpoint's root %q is not a hash", lines[2])
 	}
 	return checkpoint{size: size, root: root, note: msg}, nil
+}
+
+// lastSigned reads what is kept outside of the log of what its key has signed.
+func lastSigned(msg []byte, origin string, v note.Verifier) (checkpoint, error) {
+	if len(msg) == 0 {
+		return checkpoint{root: segment.Root(nil)}, nil
+	}
+	c, err := parseCheckpoint(msg, origin, v)
+	if err != nil {
+		return c, fmt.Errorf("what is kept of the last checkpoint of %s: %w", origin, err)
+	}
+	return c, nil
+}
+
+func otherHistory(size uint64) string {
+	return fmt.Sprintf("the log's key has signed other entries than the first %d here: the directory was replaced", size)
 }
 
 // canonicalSignatures refuses base64 with loose bits at its end, which note.Open lets pass: two different files

@@ -46,6 +46,13 @@ type Options struct {
 	// Verifier is the public half of Signer.
 	Verifier note.Verifier
 
+	// LastSigned is the latest checkpoint that the key is known to have signed, kept outside of the log's directory; nil
+	// if none is. A log that is shorter, or another one, is refused: its directory was replaced by an older copy, which
+	// its own checkpoint does not show.
+	LastSigned []byte
+	// OnSigned is told every checkpoint once it is signed and written, one after the other. It may be nil.
+	OnSigned func(note []byte)
+
 	// FS is the file system; nil means the operating system's.
 	FS disk.FS
 	// FirstSegment and MaxSegment are the sizes of the first segment after Open, and of the largest, in bytes;

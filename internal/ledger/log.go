@@ -158,8 +158,12 @@ func (l *Log) open() error {
 	if err != nil {
 		return err
 	}
-	if cp.size > found.size {
-		return &ShorterError{Entries: found.size, Checkpoint: cp.size}
+	signed, err := lastSigned(l.o.LastSigned, l.o.Origin, l.o.Verifier)
+	if err != nil {
+		return err
+	}
+	if most := max(cp.size, signed.size); most > found.size {
+		return &ShorterError{Entries: found.size, Checkpoint: most}
 	}
 	l.cp.Store(&cp)
 	l.head.Store(&head{size: found.size})
@@ -172,6 +176,11 @@ func (l *Log) open() error {
 	}
 	l.head.Store(&head{size: l.front.size, root: l.front.root()})
 	l.queue.init(l.front.size)
+	if root, err := l.TreeHash(signed.size); err != nil {
+		return err
+	} else if root != signed.root {
+		return &CorruptError{File: segmentsDir, Offset: -1, Reason: otherHistory(signed.size)}
+	}
 
 	l.tryAgain()
 	if !l.secured.Load() {

@@ -149,7 +149,13 @@ func TestFailureDropsWhatWaits(t *testing.T) {
 		t.Error("the generation is the same although entries were dropped")
 	}
 	awaitHealth(t, l)
-	ledgertest.Append(t, l, 3, 6)
+	if _, err := l.EnqueueIn(generation, ledgertest.Entry(3)); !errors.Is(err, ledger.ErrDropped) {
+		t.Errorf("an entry that builds on dropped ones was taken: %v", err)
+	}
+	if _, err := l.EnqueueIn(l.Generation(), ledgertest.Entry(3)); err != nil {
+		t.Error(err)
+	}
+	ledgertest.Append(t, l, 4, 6)
 	ledgertest.CheckEntries(t, l, 6)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -287,6 +293,75 @@ func TestAnotherHistory(t *testing.T) {
 	if _, err := ledger.Open("/log", ledgertest.Options(other)); !errors.Is(err, ledger.ErrCorrupt) {
 		t.Errorf("open: %v", err)
 	}
+}
+
+// TestReplacedDirectory: a log whose directory was replaced as a whole, checkpoint included, by an older copy, by another
+// history or by nothing, is not continued, since its key has signed something else.
+func TestReplacedDirectory(t *testing.T) {
+	var signed []byte
+	first := ledgertest.NewMem()
+	o := ledgertest.Options(first)
+	o.OnSigned = func(note []byte) { signed = note }
+	l := ledgertest.MustOpen(t, o, "/log")
+	ledgertest.Append(t, l, 0, 700)
+	l.Close()
+	if !bytes.Equal(signed, first.Read("/log/checkpoint")) {
+		t.Fatalf("told of the checkpoint %q", signed)
+	}
+	log := func(skip, n int) *ledgertest.Mem {
+		mem := ledgertest.NewMem()
+		l := ledgertest.MustOpen(t, ledgertest.Options(mem), "/log")
+		for i := range n {
+			if _, err := l.Append(t.Context(), ledgertest.Entry(i+skip)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.Close()
+		return mem
+	}
+	for _, c := range []struct {
+		name string
+		mem  *ledgertest.Mem
+		want error // nil: it is the log, and may be continued
+		said string
+	}{
+		{"the same", first, nil, ""},
+		{"longer", log(0, 900), nil, ""},
+		{"older", log(0, 300), ledger.ErrShorterThanCheckpoint, "the directory is an older copy"},
+		{"another", log(1, 800), ledger.ErrCorrupt, "the directory was replaced"},
+		{"missing", ledgertest.NewMem(), ledger.ErrShorterThanCheckpoint, "the log is missing"},
+	} {
+		o := ledgertest.Options(c.mem)
+		r, err := ledger.Verify(t.Context(), "/log", ledger.VerifyOptions{Origin: o.Origin, Verifier: o.Verifier, FS: c.mem, LastSigned: signed})
+		if err != nil || r.OK() != (c.want == nil) || c.want != nil && !strings.Contains(findingsText(r.Findings), c.said) {
+			t.Errorf("%s: verify: %v, %v", c.name, r.Findings, err)
+		}
+		o.LastSigned = signed
+		l, err := ledger.Open("/log", o)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: open: %v, want %v", c.name, err, c.want)
+		}
+		if err == nil {
+			l.Close()
+		}
+	}
+	o = ledgertest.Options(first)
+	o.LastSigned = []byte("not signed")
+	if _, err := ledger.Open("/log", o); err == nil {
+		t.Error("what is no checkpoint was taken for one")
+	}
+	r, err := ledger.Verify(t.Context(), "/log", ledger.VerifyOptions{Origin: o.Origin, Verifier: o.Verifier, FS: first, LastSigned: o.LastSigned})
+	if err != nil || r.OK() {
+		t.Errorf("what is no checkpoint was taken for one: %v, %v", r, err)
+	}
+}
+
+func findingsText(findings []ledger.Finding) string {
+	var text strings.Builder
+	for _, f := range findings {
+		text.WriteString(f.String() + "\n")
+	}
+	return text.String()
 }
 
 // TestDamageStopsTheWriter: a log with damage in the middle is not opened for writing, and the error says where it is.

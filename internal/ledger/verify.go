@@ -13,12 +13,15 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/aver-authz/aver/internal/ledger/disk"
+	"github.com/aver-authz/aver/internal/ledger/segment"
 )
 
 // VerifyOptions configure [Verify]. Origin and Verifier are needed.
 type VerifyOptions struct {
 	Origin   string
 	Verifier note.Verifier
+	// LastSigned is as in [Options].
+	LastSigned []byte
 	// FS is the file system; nil means the operating system's.
 	FS disk.FS
 	// CheckEntry checks that the leaf commits to the payload, in whatever way the log's owner has chosen. It is called
@@ -92,6 +95,8 @@ type verifier struct {
 	opts Options
 	live bool // somebody may be writing the log
 	cp   checkpoint
+	// signed is the last checkpoint that is known from elsewhere.
+	signed checkpoint
 
 	mu     sync.Mutex
 	report Report
@@ -123,6 +128,15 @@ func (v *verifier) progress(bytes int64) {
 
 func (v *verifier) run(ctx context.Context) error {
 	var err error
+	if v.signed, err = lastSigned(v.o.LastSigned, v.o.Origin, v.o.Verifier); err != nil {
+		v.finding("", -1, 0, "%s", err)
+		v.signed = checkpoint{root: segment.Root(nil)}
+	}
+	if _, err := v.fs.ReadDir(v.dir); v.signed.size > 0 && errors.Is(err, fs.ErrNotExist) {
+		v.finding(".", -1, 0, "the log is missing, but its key has signed a checkpoint of %d entries", v.signed.size)
+		v.report.Root = segment.Root(nil).String()
+		return nil
+	}
 	if v.live, err = v.fs.Locked(path.Join(v.dir, lockName)); err != nil {
 		return err
 	}
@@ -255,6 +269,13 @@ func (v *verifier) checkRoot(tree *verifiedTree) {
 		v.finding(segmentsDir, -1, tree.size,
 			"the segments hold %d entries, but the checkpoint was signed for %d", tree.size, v.cp.size)
 		return
+	}
+	switch {
+	case v.signed.size > tree.size:
+		v.finding(segmentsDir, -1, tree.size, "the segments hold %d entries, but the log's key has signed a checkpoint of %d: "+
+			"the directory is an older copy", tree.size, v.signed.size)
+	case tree.root(v.signed.size) != v.signed.root:
+		v.finding(segmentsDir, -1, 0, "%s", otherHistory(v.signed.size))
 	}
 	if v.cp.note != nil && tree.root(v.cp.size) != v.cp.root {
 		v.finding(checkpointName, -1, 0,

@@ -132,14 +132,19 @@ func (t *verifiedTree) complete() {
 // keep remembers the hashes of a tile if a root within it may be asked for: that of the checkpoint, or one shortly
 // before the end.
 func (t *verifiedTree) keep(n uint64, hashes []tlog.Hash) {
-	if n == t.v.cp.size/tileWidth || t.v.live {
+	if t.asked(n) || t.v.live {
 		t.kept[n] = hashes
 	}
 	if t.v.live && n >= maxGroupTiles {
-		if old := n - maxGroupTiles; old != t.v.cp.size/tileWidth {
+		if old := n - maxGroupTiles; !t.asked(old) {
 			delete(t.kept, old)
 		}
 	}
+}
+
+// asked tells whether a tile holds the end of a tree that a checkpoint was signed for.
+func (t *verifiedTree) asked(n uint64) bool {
+	return n == t.v.cp.size/tileWidth || n == t.v.signed.size/tileWidth
 }
 
 // maxGroupTiles is how many tiles one group can span at most, a record being 12 bytes at least.

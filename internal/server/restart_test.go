@@ -2,12 +2,15 @@ package server_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/server"
+	"github.com/aver-authz/aver/internal/verify"
 )
 
 func outcome(t testing.TB, w *httptest.ResponseRecorder) string {
@@ -60,5 +63,61 @@ func TestRestart(t *testing.T) {
 				t.Errorf("%s, after start %d: %s, want %s", what, i+2, got, want)
 			}
 		}
+	}
+}
+
+// A log directory that was put back from a copy, or lost, is not written: its key has signed more than it holds.
+func TestOlderCopyOfALogIsNotContinued(t *testing.T) {
+	for _, log := range []string{"decisions", "authority"} {
+		dir := filepath.Join(t.TempDir(), "data")
+		s := open(t, server.Config{DataDir: dir})
+		token := adminToken(t, dir)
+		change := func(path, body string, want int) {
+			t.Helper()
+			if w := do(s, token, "POST", path, body); w.Code != want {
+				t.Fatalf("%s: %d %s", path, w.Code, w.Body)
+			}
+		}
+		grow := func(id string) {
+			t.Helper()
+			change("/access/v1/evaluation", `{"subject":{"type":"user","id":"ann"},"action":{"name":"read"},"resource":{"type":"doc","id":"1"}}`, 200)
+			change("/v1/identities", `{"type":"ai_agent","id":"`+id+`","kind":"ai_agent","owner":"ann","purpose":"reads"}`, 201)
+		}
+		grow("one")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		copied := filepath.Join(t.TempDir(), log)
+		if err := os.CopyFS(copied, os.DirFS(filepath.Join(dir, log))); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, server.Config{DataDir: dir})
+		grow("two")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		refused := func(what string) {
+			t.Helper()
+			if s, err := server.Open(t.Context(), server.Config{DataDir: dir}); !errors.Is(err, ledger.ErrShorterThanCheckpoint) {
+				t.Errorf("%s of %s: %v", what, log, err)
+				if err == nil {
+					s.Close()
+				}
+			}
+			if report, err := verify.Run(t.Context(), verify.Options{Dir: dir}); err != nil || report.OK {
+				t.Errorf("%s of %s: verify finds nothing: %v", what, log, err)
+			}
+		}
+		if err := os.RemoveAll(filepath.Join(dir, log)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(filepath.Join(dir, log), os.DirFS(copied)); err != nil {
+			t.Fatal(err)
+		}
+		refused("an older copy")
+		if err := os.RemoveAll(filepath.Join(dir, log)); err != nil {
+			t.Fatal(err)
+		}
+		refused("nothing")
 	}
 }

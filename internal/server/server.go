@@ -101,7 +101,17 @@ func (s *Server) open(ctx context.Context) (err error) {
 }
 
 func (s *Server) openLog(dir string, key ledger.Key) (*ledger.Log, error) {
+	last, err := s.dir.LastSigned(dir)
+	if err != nil {
+		return nil, err
+	}
 	return ledger.Open(dir, ledger.Options{
+		LastSigned: last,
+		OnSigned: func(note []byte) {
+			if err := s.dir.KeepSigned(dir, note); err != nil {
+				s.cfg.Logger.Warn("the last checkpoint can't be kept beside its key", "error", err)
+			}
+		},
 		Origin: key.Signer.Name(), Signer: key.Signer, Verifier: key.Verifier, FS: s.cfg.FS,
 		FirstSegment: s.cfg.FirstSegment, MaxSegment: s.cfg.MaxSegment, CheckpointEvery: s.cfg.CheckpointEvery,
 		Logger: s.cfg.Logger,

@@ -70,6 +70,9 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	v := verifier{o: o, roots: map[uint64]string{}}
 	authorityDir, decisionsDir := datadir.LogDirs(o.Dir)
+	if keys.authority.signed, keys.decisions.signed, err = datadir.LastSigned(o.Dir); err != nil {
+		return Report{}, err
+	}
 
 	report := Report{Trust: keys.trust}
 	events, err := v.log(ctx, authorityDir, keys.authority, pap.CheckEntry)
@@ -98,6 +101,7 @@ type chosen struct {
 type key struct {
 	datadir.VerifierKey
 	brought bool
+	signed  []byte // the last checkpoint that it has signed, as the directory's keys remember; nil if they don't
 }
 
 // chooseKeys takes the keys that were brought, and those of the directory for the logs that have none.
@@ -111,7 +115,7 @@ func chooseKeys(o Options) (chosen, error) {
 		if err != nil {
 			return c, err
 		}
-		brought := key{datadir.VerifierKey{Origin: v.Name(), VKey: vkey, Verifier: v}, true}
+		brought := key{VerifierKey: datadir.VerifierKey{Origin: v.Name(), VKey: vkey, Verifier: v}, brought: true}
 		switch {
 		case belongs(own.Authority, v.Name(), "/authority"):
 			c.authority = brought
@@ -125,10 +129,10 @@ func chooseKeys(o Options) (chosen, error) {
 		return c, err
 	}
 	if !c.authority.brought {
-		c.authority = key{own.Authority, false}
+		c.authority = key{VerifierKey: own.Authority}
 	}
 	if !c.decisions.brought {
-		c.decisions = key{own.Decisions, false}
+		c.decisions = key{VerifierKey: own.Decisions}
 	}
 	switch {
 	case strangers > 0:
@@ -162,7 +166,7 @@ func (v *verifier) log(ctx context.Context, dir string, k key, check func(ledger
 		progress = func(done, total int64) { v.o.Progress(k.Origin, done, total) }
 	}
 	report, err := ledger.Verify(ctx, dir, ledger.VerifyOptions{
-		Origin: k.Origin, Verifier: k.Verifier, CheckEntry: check, Progress: progress,
+		Origin: k.Origin, Verifier: k.Verifier, LastSigned: k.signed, CheckEntry: check, Progress: progress,
 	})
 	if err != nil {
 		return Log{}, fmt.Errorf("log %s: %w", k.Origin, err)
