@@ -25,7 +25,18 @@ type Grant struct {
 	Depth     int             `json:"depth"` // how many further hops may follow; 0: To may not delegate on
 	Limits    *GrantLimits    `json:"limits,omitempty"`
 	Revokers  []Ref           `json:"revocable_by,omitempty"` // who, besides From, may revoke it
+	InFlight  InFlight        `json:"in_flight,omitempty"`    // what its revocation does to work under way; "" is fail
 }
+
+// InFlight says what becomes of work that was allowed under a grant and is
+// under way when the grant is revoked.
+type InFlight string
+
+// What becomes of work under way.
+const (
+	InFlightFail     InFlight = "fail"             // its authorization lapses
+	InFlightComplete InFlight = "allow_completion" // it may be completed; nothing new begins
+)
 
 // ResourceScope is what a grant reaches: all resources of a type, or one.
 type ResourceScope struct {
@@ -83,6 +94,8 @@ func (g *Grant) Validate() error {
 		return fmt.Errorf("depth: from 0 (may not be delegated on) to %d", MaxChain-1)
 	case g.Expires != 0 && g.Expires <= g.NotBefore:
 		return fmt.Errorf("expires: not after not_before")
+	case g.InFlight != "" && g.InFlight != InFlightFail && g.InFlight != InFlightComplete:
+		return fmt.Errorf("in_flight: %q, %q, or nothing, which is the first", InFlightFail, InFlightComplete)
 	}
 	if err := validateText("condition", g.Condition); err != nil {
 		return err

@@ -14,6 +14,14 @@ import (
 // time. Every released one stays runnable for replay.
 const Semantics = "aver/1"
 
+// The kinds of entries. Decisions and activities stand in the decision log,
+// events in the authority log.
+const (
+	KindDecision = "decision"
+	KindActivity = "activity"
+	KindEvent    = "event"
+)
+
 // Record is one entry of the decision log: everything that is needed, with the
 // authority log, to decide again (D2, G3). Its canonical form is the payload.
 type Record struct {
@@ -42,7 +50,9 @@ type TreeHead struct {
 // PEP is who asked: the policy enforcement point as it authenticated itself.
 type PEP struct {
 	Credential string `json:"credential"`           // name of the credential, never the credential
+	Instance   string `json:"instance,omitempty"`   // which of the PEP's processes, as it says
 	RequestID  string `json:"request_id,omitempty"` // as the PEP named the request
+	Sequence   uint64 `json:"sequence,omitempty"`   // the instance's number for the request, from 1; 0: not numbered
 }
 
 // Fact is an entity that was looked up in the authority state. Event is the
@@ -57,9 +67,9 @@ type Fact struct {
 type Leaf struct {
 	Class   string // retention class, "" for standard
 	ID      string
-	Kind    string   // "decision" or "event"
+	Kind    string   // "decision", "activity" or "event"
 	Outcome *Outcome // of a decision
-	Type    string   // of an event
+	Type    string   // of an event; the status of an activity
 	Payload string   // SHA-256 of the payload in hexadecimal, as sha256sum prints it
 	Time    Time
 }
@@ -156,8 +166,14 @@ func (r *Record) AppendCanonical(dst []byte) []byte {
 	o.name("pep")
 	p := object{dst: o.dst}
 	p.string("credential", r.PEP.Credential)
+	if r.PEP.Instance != "" {
+		p.string("instance", r.PEP.Instance)
+	}
 	if r.PEP.RequestID != "" {
 		p.string("request_id", r.PEP.RequestID)
+	}
+	if r.PEP.Sequence != 0 {
+		p.uint("sequence", r.PEP.Sequence)
 	}
 	o.dst = p.close()
 	o.string("policies", r.Policies)

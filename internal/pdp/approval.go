@@ -53,7 +53,7 @@ func (d *decider) resolveApproval() {
 		fault(aver.ReasonApprovalExpired, a.Deadline.String())
 	case a.Status == authority.ApprovalPending:
 		fault(aver.ReasonApprovalPending, "")
-	case d.now >= a.Until:
+	case d.now >= a.Until && !d.inFlight: // it was used in time by what is under way
 		fault(aver.ReasonApprovalExpired, a.Until.String())
 	}
 }

@@ -49,14 +49,14 @@ func Find(log Leaves, size uint64, id string) (uint64, error) {
 		for ; high < size && high < middle+step; high++ {
 			if leaf := leafAt(high); failed != nil {
 				return 0, failed
-			} else if leaf.ID == id {
+			} else if leaf.ID == id && leaf.Kind == aver.KindDecision {
 				return high, nil
 			}
 		}
 		for ; low > 0 && low+step > middle; low-- {
 			if leaf := leafAt(low - 1); failed != nil {
 				return 0, failed
-			} else if leaf.ID == id {
+			} else if leaf.ID == id && leaf.Kind == aver.KindDecision {
 				return low - 1, nil
 			}
 		}

@@ -40,7 +40,7 @@ func NewRecord(st *authority.State, q *Query, d aver.Decision, e *Evidence, c Ci
 		}
 	}
 	return &aver.Record{
-		ID: c.ID, Kind: "decision", Time: c.Time,
+		ID: c.ID, Kind: aver.KindDecision, Time: c.Time,
 		Semantics: aver.Semantics, Engine: policy.EngineVersion,
 		Authority: c.Head, Policies: st.PoliciesDigest(), PEP: c.PEP,
 		Request: request, Full: q.Request.Digest(), Omitted: omitted,
@@ -74,6 +74,10 @@ func CheckEntry(e ledger.Entry) error {
 	}
 	if !leaf.Matches(e.Payload) {
 		return fmt.Errorf("the payload of %s is not the one its leaf commits to", leaf.ID)
+	}
+	if leaf.Kind == aver.KindActivity {
+		_, err := ParseActivityEntry(e)
+		return err
 	}
 	record, err := aver.ParseRecord(e.Payload)
 	if err != nil {

@@ -1,0 +1,72 @@
+package pdp
+
+import (
+	"slices"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
+	"github.com/aver-authz/aver/internal/policy"
+)
+
+// DecideInFlight decides again for work that is under way since an earlier
+// decision (B5). It is [Decide], but for grants that were revoked meanwhile and
+// let work under way complete: their revocation does not count.
+func DecideInFlight(st *authority.State, q *Query, now aver.Time, used Usage) (aver.Decision, *Evidence) {
+	return decide(&decider{st: st, q: q, now: now, used: used, inFlight: true, evidence: &Evidence{}})
+}
+
+// Completing lists the grants of the chain that are revoked in a state and let
+// work under way complete, in the order of the chain.
+func Completing(st *authority.State, q *Query) []string {
+	var out []string
+	for _, id := range q.chain {
+		if g, ok := st.Grant(id); ok && g.Revoked != nil && g.InFlight == aver.InFlightComplete {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// Expiry is a moment at which something that a decision rests on expires.
+type Expiry struct {
+	At    aver.Time
+	Grant string   // or
+	Party aver.Ref // whose registration expires
+}
+
+// Expiries lists, in the order of time, what expires after a moment of the
+// grants and parties that a decision was made with.
+func Expiries(st *authority.State, d *aver.Decision, after aver.Time) []Expiry {
+	var out []Expiry
+	add := func(e Expiry) {
+		if e.At > after && !slices.Contains(out, e) {
+			out = append(out, e)
+		}
+	}
+	for _, f := range Frames(d) {
+		if f.As == aver.FrameGrant {
+			if g, ok := st.Grant(f.Grant); ok {
+				add(Expiry{At: g.Expires, Grant: f.Grant})
+			}
+		} else if id, ok := st.Identity(f.Entity); ok {
+			add(Expiry{At: id.Expires, Party: f.Entity})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Expiry) int { return int(a.At - b.At) })
+	return out
+}
+
+// Frames returns the frames of a decision; of one in parts, those of the first
+// part: all have the same parties and grants.
+func Frames(d *aver.Decision) []aver.Frame {
+	if len(d.Parts) > 0 {
+		return d.Parts[0].Frames
+	}
+	return d.Frames
+}
+
+// ReadsTime tells whether the decision can depend on the time as such, besides
+// on what expires.
+func (e *Evidence) ReadsTime() bool {
+	return slices.ContainsFunc(e.sets, func(s policy.ReadSet) bool { return s.Contains("context.aver.now") })
+}
