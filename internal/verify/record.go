@@ -8,6 +8,26 @@ import (
 	"github.com/aver-authz/aver/internal/pdp"
 )
 
+// citation reads an entry of the decision log, a decision or an activity, and returns what it cites of the authority log.
+func citation(e ledger.Entry) (aver.TreeHead, error) {
+	leaf, err := aver.ParseLeaf(e.Leaf)
+	if err != nil {
+		return aver.TreeHead{}, err
+	}
+	if leaf.Kind == aver.KindActivity {
+		a, err := pdp.ParseActivityEntry(e)
+		if err != nil {
+			return aver.TreeHead{}, err
+		}
+		return a.Authority, nil
+	}
+	r, err := parseRecord(e)
+	if err != nil {
+		return aver.TreeHead{}, err
+	}
+	return r.Authority, nil
+}
+
 // parseRecord reads an entry of the decision log. It checks that leaf and payload are canonical, that the leaf commits
 // to the payload, that both say the same, and that what lies apart can be put back.
 func parseRecord(e ledger.Entry) (*aver.Record, error) {

@@ -204,7 +204,7 @@ func (v *verifier) decisions(ctx context.Context, authorityDir, decisionsDir str
 	reader, err := ledger.OpenReader(authorityDir, ledger.Options{Origin: keys.authority.Origin, Verifier: keys.authority.Verifier})
 	if err != nil {
 		// The authority log's own report says what is wrong with it.
-		log, err2 := v.log(ctx, decisionsDir, keys.decisions, func(e ledger.Entry) error { _, err := parseRecord(e); return err })
+		log, err2 := v.log(ctx, decisionsDir, keys.decisions, func(e ledger.Entry) error { _, err := citation(e); return err })
 		if err2 != nil {
 			return log, err2
 		}
@@ -217,11 +217,11 @@ func (v *verifier) decisions(ctx context.Context, authorityDir, decisionsDir str
 		follow.patience = v.o.patience
 	}
 	return v.log(ctx, decisionsDir, keys.decisions, func(e ledger.Entry) error {
-		r, err := parseRecord(e)
+		cited, err := citation(e)
 		if err != nil {
 			return err
 		}
-		return v.checkCitation(follow, r.Authority)
+		return v.checkCitation(follow, cited)
 	})
 }
 
