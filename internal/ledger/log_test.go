@@ -345,7 +345,14 @@ func TestReplacedDirectory(t *testing.T) {
 			l.Close()
 		}
 	}
+	put := first.Read("/log/checkpoint")
+	first.Put("/log/checkpoint", log(0, 300).Read("/log/checkpoint"))
 	o = ledgertest.Options(first)
+	older, err := ledger.Verify(t.Context(), "/log", ledger.VerifyOptions{Origin: o.Origin, Verifier: o.Verifier, FS: first, LastSigned: signed})
+	if err != nil || !strings.Contains(findingsText(older.Findings), "checkpoint: the checkpoint is of 300 entries") {
+		t.Errorf("an older checkpoint: %v, %v", older.Findings, err)
+	}
+	first.Put("/log/checkpoint", put)
 	o.LastSigned = []byte("not signed")
 	if _, err := ledger.Open("/log", o); err == nil {
 		t.Error("what is no checkpoint was taken for one")

@@ -276,6 +276,9 @@ func (v *verifier) checkRoot(tree *verifiedTree) {
 			"the directory is an older copy", tree.size, v.signed.size)
 	case tree.root(v.signed.size) != v.signed.root:
 		v.finding(segmentsDir, -1, 0, "%s", otherHistory(v.signed.size))
+	case v.cp.note != nil && v.cp.size < v.signed.size: // what is kept of it is written after it
+		v.finding(checkpointName, -1, 0, "the checkpoint is of %d entries, but the log's key has signed one of %d: it is an older copy",
+			v.cp.size, v.signed.size)
 	}
 	if v.cp.note != nil && tree.root(v.cp.size) != v.cp.root {
 		v.finding(checkpointName, -1, 0,
