@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// tourPages are run one after the other in one shell: the second goes on where the first ends.
-var tourPages = []string{"README.md", "docs/verifying.md"}
+// tourPages are run one after the other in one shell: each goes on where the one before ends.
+var tourPages = []string{"README.md", "docs/verifying.md", "docs/operating.md"}
 
 // docBlock is a block of commands (sh) and the output (text) that the page shows below it, if any.
 var docBlock = regexp.MustCompile("(?s)```sh\n(.*?)```\n(?:\n```text\n(.*?)```\n)?")
