@@ -114,12 +114,22 @@ func (l *Log) prepare() {
 	}(l.seq+1, l.size)
 }
 
-// create makes a preallocated segment file of the given size, or, on a full disk, of a smaller one that still has
-// room for need bytes.
+// create makes a preallocated segment file of the given size, or, when space is short, of a smaller one that still has
+// room for need bytes. It leaves three quarters of what is free to others, the log's own tiles among them, unless need
+// or the smallest segment takes more; in advance, that is without need, it does not take that either.
 func (l *Log) create(seq uint64, size, need int64) (prepared, error) {
+	least := max(need, minSegment)
+	if free, err := l.fs.Free(l.dir); err == nil {
+		for size/2 >= least && size > free/4 {
+			size /= 2
+		}
+		if need == 0 && size > free/4 {
+			return prepared{}, fmt.Errorf("preparing a segment: %w", syscall.ENOSPC)
+		}
+	}
 	for {
 		p, err := l.createSized(seq, size)
-		if err == nil || !errors.Is(err, syscall.ENOSPC) || size/2 < max(need, minSegment) {
+		if err == nil || !errors.Is(err, syscall.ENOSPC) || size/2 < least {
 			return p, err
 		}
 		size /= 2

@@ -31,6 +31,8 @@ type FS interface {
 	ReadDir(path string) ([]Info, error)
 	// SyncDir makes the names in a directory durable.
 	SyncDir(path string) error
+	// Free is how many bytes can still be written below a directory, as far as can be known in advance.
+	Free(path string) (int64, error)
 	// Lock takes an exclusive lock that ends with Close, or with the process. It creates the file if need be.
 	// It returns ErrLocked at once if somebody else holds it.
 	Lock(path string) (io.Closer, error)

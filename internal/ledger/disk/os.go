@@ -75,6 +75,15 @@ func (OS) SyncDir(path string) error {
 	return d.Sync()
 }
 
+// Free implements [FS].
+func (OS) Free(path string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
 // Lock implements [FS] with flock(2).
 func (OS) Lock(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)

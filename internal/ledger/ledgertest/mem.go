@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -91,15 +93,38 @@ func (n *node) copy(done map[*node]*node) *node {
 }
 
 // PowerLoss cuts the power and returns the file system as it is found afterwards. Of what was written and not synced,
-// each sector of 512 bytes is kept if rnd says so; nil keeps none.
+// rnd decides which sectors of 512 bytes are kept, and which names are new or gone, each on its own; nil keeps nothing.
 func (m *Mem) PowerLoss(rnd *rand.Rand) *Mem {
 	after := m.Kill()
+	written := after.names
 	after.names = map[string]*node{}
-	for p, n := range after.durable {
-		n.data = survive(n, rnd)
-		n.synced = append([]byte(nil), n.data...)
+	all := map[string]bool{}
+	for p := range written {
+		all[p] = true
+	}
+	for p := range after.durable {
+		all[p] = true
+	}
+	paths := slices.Sorted(maps.Keys(all)) // parents first
+	for _, p := range paths {
+		n := after.durable[p]
+		if rnd != nil && rnd.IntN(2) == 0 {
+			n = written[p]
+		}
+		if n == nil || !after.parent(p) {
+			continue
+		}
 		after.names[p] = n
 	}
+	settled := map[*node]bool{} // a file may have two names, an old one and a new one
+	for _, p := range paths {
+		if n := after.names[p]; n != nil && !settled[n] {
+			n.data = survive(n, rnd)
+			n.synced = append([]byte(nil), n.data...)
+			settled[n] = true
+		}
+	}
+	after.durable = maps.Clone(after.names)
 	return after
 }
 
@@ -305,6 +330,16 @@ func (m *Mem) SyncDir(p string) error {
 		}
 	}
 	return nil
+}
+
+// Free implements [disk.FS].
+func (m *Mem) Free(string) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.capacity == 0 {
+		return 1 << 40, nil
+	}
+	return max(m.capacity-m.used(), 0), nil
 }
 
 // Lock implements [disk.FS].

@@ -34,12 +34,12 @@ func Workload(fsys disk.FS, dir string, entries int) Outcome {
 		r, err := l.Append(ctx, Large(i))
 		if err == nil {
 			out.Acked[r.Index] = i
-			out.Doubtful = map[int]bool{} // what failed before has been cut off, or else this index would be taken
 		} else {
 			out.Doubtful[i] = true
 			if !recovers(l) {
 				return out
 			}
+			out.Doubtful = map[int]bool{} // a healthy log has dropped what failed before
 		}
 		if i%10 == 9 {
 			_, _ = l.CheckpointNow(ctx) // may fail, and is tried again by Close
