@@ -100,12 +100,29 @@ const (
 
 // Frame is one authorization of the request by the policy engine.
 type Frame struct {
-	As       FrameKind     `json:"as"`
-	Entity   Ref           `json:"entity"`          // the Cedar principal
+	As       FrameKind     `json:"-"`               // in JSON: a grant's if it has a grant, a delegator's if it has an entity, else the actor's
+	Entity   Ref           `json:"entity,omitzero"` // of a delegator frame: who
 	Grant    string        `json:"grant,omitempty"` // of a grant frame
 	Allowed  bool          `json:"allowed"`
 	Policies []string      `json:"policies,omitempty"` // the determining policies, sorted
 	Errors   []PolicyError `json:"errors,omitempty"`
+}
+
+// UnmarshalJSON reads a frame and finds its kind.
+func (f *Frame) UnmarshalJSON(text []byte) error {
+	type members Frame
+	if err := json.Unmarshal(text, (*members)(f)); err != nil {
+		return err
+	}
+	switch {
+	case f.Grant != "":
+		f.As = FrameGrant
+	case !f.Entity.IsZero():
+		f.As = FrameDelegator
+	default:
+		f.As = FrameActor
+	}
+	return nil
 }
 
 // PolicyError is an error met while evaluating a policy. Any makes the outcome

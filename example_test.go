@@ -98,8 +98,8 @@ func ExampleParseLeaf() {
 	}
 	fmt.Println(record.Decision.Actor.Ref, "was", record.Decision.Outcome, "at", record.Time)
 	// Output:
-	// leaf:      c5e84bb48007c4dc2e09291a72b190940ce2b13385a238f49f962282b3513dc0
-	// sha256sum: c5e84bb48007c4dc2e09291a72b190940ce2b13385a238f49f962282b3513dc0
+	// leaf:      64bed3d8c9d93a30f39ae286751b603bb931a1535cd315c434515f713ca9b477
+	// sha256sum: 64bed3d8c9d93a30f39ae286751b603bb931a1535cd315c434515f713ca9b477
 	// matches:   true
 	// ai_agent::"ap-agent" was permitted at 2026-11-24T07:33:49.123Z
 }

@@ -203,7 +203,7 @@ var samplePermittedRequest = string(must(os.ReadFile("testdata/request/permitted
 // sampleRecords holds a record for each outcome, and among them every member
 // that a record can have.
 func sampleRecords() []*Record {
-	record := func(n int, t, request string, d Decision, facts ...Fact) *Record {
+	record := func(n int, t, request string, d Decision, facts Facts) *Record {
 		v, err := ParseJSON([]byte(request), Limits{})
 		if err != nil {
 			panic(err)
@@ -230,16 +230,16 @@ func sampleRecords() []*Record {
 			Outcome: Permitted,
 			Reasons: []Reason{{Code: ReasonPermitted, Policy: "payments/agents-approve"}},
 			Frames: []Frame{
-				{As: FrameActor, Entity: Ref{"ap-agent", "ai_agent"}, Allowed: true, Policies: []string{"payments/agents-approve"}},
+				{As: FrameActor, Allowed: true, Policies: []string{"payments/agents-approve"}},
 				{As: FrameDelegator, Entity: Ref{"ann", "user"}, Allowed: true, Policies: []string{"payments/clerks-approve"}},
-				{As: FrameGrant, Entity: Ref{"ap-agent", "ai_agent"}, Grant: "g-ap-ann", Allowed: true},
+				{As: FrameGrant, Grant: "g-ap-ann", Allowed: true},
 			},
 		},
 		Counters: []Counter{
 			{Grant: "g-ap-ann", Name: "uses", Before: 41, After: 42, Max: 100},
 			{Grant: "g-ap-ann", Name: "resource.amount", Before: 1893050, After: 2018050, Max: 5000000},
 		},
-	}, Fact{Ref{"ap-agent", "ai_agent"}, event(12)}, Fact{Ref{"p-20931", "payment"}, nil}, Fact{Ref{"ann", "user"}, event(5)})
+	}, Facts{Events: []uint64{5, 12}})
 	permitted.PEP.RequestID = "bfe9eb29-ab87-4ca3-be83-a1d5d8305716"
 	permitted.Omitted = []string{"context.trace", "principal.version", `resource["line items"]`}
 	permitted.Request = AppendCanonical(nil, map[string]any{
@@ -265,17 +265,17 @@ func sampleRecords() []*Record {
 				{Code: ReasonRestrict, Policy: "partners/mask-holder"},
 				{Code: ReasonRestrict, Policy: "partners/tell-holder"},
 			},
-			Frames: []Frame{{As: FrameActor, Entity: Ref{"partner-7", "api_client"}, Allowed: true, Policies: []string{"partners/read-statements"}}},
+			Frames: []Frame{{As: FrameActor, Allowed: true, Policies: []string{"partners/read-statements"}}},
 			Obligations: []Obligation{
 				{ID: "partners/mask-holder", Type: "mask", Properties: Properties{"fields": []any{"holder", "iban"}, "keep": int64(4)}},
 				{ID: "partners/tell-holder", Type: "notification"},
 			},
 		},
-	}, Fact{Ref{"4711", "account"}, event(88)}, Fact{Ref{"partner-7", "api_client"}, event(31)})
+	}, Facts{Events: []uint64{31, 88}})
 
 	part := func(id string, r Ruling, policies ...string) PartDecision {
 		r.Frames = []Frame{{
-			As: FrameActor, Entity: Ref{"crm-export", "workload"},
+			As:      FrameActor,
 			Allowed: r.Outcome.Allowed(), Policies: policies,
 		}}
 		return PartDecision{id, r}
@@ -303,7 +303,7 @@ func sampleRecords() []*Record {
 			}, "crm/export"),
 			part("ssn", Ruling{Outcome: Denied, Reasons: []Reason{{Code: ReasonForbidden, Policy: "crm/no-secrets"}}}, "crm/no-secrets"),
 		},
-	}, Fact{Ref{"c-17", "customer"}, nil}, Fact{Ref{"crm-export", "workload"}, event(40)})
+	}, Facts{Events: []uint64{40}})
 
 	escalated := record(4, "2026-11-24T07:35:00.001Z", `{
 		"subject": {"type": "service_account", "id": "batch-payouts"},
@@ -315,7 +315,7 @@ func sampleRecords() []*Record {
 			Outcome: Escalated,
 			Reasons: []Reason{{Code: ReasonEscalate, Policy: "payments/large-needs-two"}},
 			Frames: []Frame{{
-				As: FrameActor, Entity: Ref{"batch-payouts", "service_account"}, Allowed: true,
+				As: FrameActor, Allowed: true,
 				Policies: []string{"payments/batch-release", "payments/treasury-release"},
 			}},
 			Requirements: []Requirement{{
@@ -323,7 +323,7 @@ func sampleRecords() []*Record {
 				Approvers: []string{`group::"treasury-leads"`}, Approvals: 2, Within: 3600,
 			}},
 		},
-	}, Fact{Ref{"p-20940", "payment"}, nil}, Fact{Ref{"batch-payouts", "service_account"}, event(9)})
+	}, Facts{Events: []uint64{9}})
 
 	challenged := record(5, "2026-11-24T07:35:30.750Z", `{
 		"subject": {"type": "user", "id": "dana"},
@@ -335,14 +335,14 @@ func sampleRecords() []*Record {
 		Ruling: Ruling{
 			Outcome: Challenged,
 			Reasons: []Reason{{Code: ReasonChallenge, Policy: "accounts/fresh-login"}},
-			Frames:  []Frame{{As: FrameActor, Entity: Ref{"dana", "user"}, Allowed: true, Policies: []string{"accounts/owner"}}},
+			Frames:  []Frame{{As: FrameActor, Allowed: true, Policies: []string{"accounts/owner"}}},
 			Requirements: []Requirement{{
 				Gate: GateChallenge, Policy: "accounts/fresh-login",
 				ACRValues: []string{"urn:mace:incommon:iap:silver"}, AMRValues: []string{"hwk", "otp"}, MaxAge: new(int64(300)),
 				Present: "a login with a second factor within the last five minutes",
 			}},
 		},
-	}, Fact{Ref{"4711", "account"}, event(88)}, Fact{Ref{"dana", "user"}, nil})
+	}, Facts{Events: []uint64{88}})
 
 	denied := record(6, "2026-11-24T07:36:00.000Z", `{
 		"subject": {"type": "application", "id": "report-tool"},
@@ -362,15 +362,15 @@ func sampleRecords() []*Record {
 			},
 			Frames: []Frame{
 				{
-					As: FrameActor, Entity: Ref{"report-tool", "application"}, Policies: []string{"baseline/unregistered-machine"},
+					As: FrameActor, Policies: []string{"baseline/unregistered-machine"},
 					Errors: []PolicyError{{Policy: "exports/region", Message: "attribute `region` not found"}},
 				},
 				{As: FrameDelegator, Entity: Ref{"bo", "user"}},
-				{As: FrameGrant, Entity: Ref{"report-tool", "application"}, Grant: "g-reports", Allowed: true},
+				{As: FrameGrant, Grant: "g-reports", Allowed: true},
 			},
 		},
 		Counters: []Counter{{Grant: "g-reports", Name: "uses", Before: 10, After: 10, Max: 10}},
-	}, Fact{Ref{"report-tool", "application"}, nil}, Fact{Ref{"eu", "ledger"}, event(90)}, Fact{Ref{"bo", "user"}, event(6)})
+	}, Facts{Events: []uint64{6, 90}})
 
 	return []*Record{permitted, restricted, partial, escalated, challenged, denied}
 }

@@ -36,7 +36,7 @@ type Record struct {
 	Request   json.RawMessage `json:"request"`           // reduced to what policies can read and bundles retain
 	Full      string          `json:"request_digest"`    // digest of the request as it was sent
 	Omitted   []string        `json:"omitted,omitempty"` // attribute paths that were sent and are not kept
-	Facts     []Fact          `json:"facts,omitempty"`   // what was looked up in the state, absent ones included
+	Facts     Facts           `json:"facts,omitzero"`    // what was looked up in the state, absent ones included
 	Decision  Decision        `json:"decision"`
 	Salt      string          `json:"salt"` // 128 random bits, so that the leaf does not betray the payload
 }
@@ -55,12 +55,18 @@ type PEP struct {
 	Sequence   uint64 `json:"sequence,omitempty"`   // the instance's number for the request, from 1; 0: not numbered
 }
 
-// Fact is an entity that was looked up in the authority state. Event is the
-// index of the event that last set it; nil: nothing is registered about it.
-type Fact struct {
-	Ref
-	Event *uint64 `json:"event,omitempty"`
+// Facts cites the entities that were looked up in the authority state. Each that
+// is registered is cited by the index of the event that last set it, so that
+// what many decisions share is not repeated. The request's own subject, action
+// and resource are always looked up: what no event cites of them is not
+// registered, and is not listed as absent.
+type Facts struct {
+	Absent []Ref    `json:"absent,omitempty"` // looked up and not registered; sorted by type, then id
+	Events []uint64 `json:"events,omitempty"` // indexes in the authority log, ascending
 }
+
+// IsZero reports whether nothing is cited.
+func (f Facts) IsZero() bool { return len(f.Absent) == 0 && len(f.Events) == 0 }
 
 // Leaf is what the log's Merkle tree commits to: no personal data, never
 // deleted. It commits to the payload by its SHA-256.
@@ -144,7 +150,36 @@ func ParseRecord(payload []byte) (*Record, error) {
 	if !bytes.Equal(AppendCanonical(nil, request), r.Request) || !bytes.Equal(r.AppendCanonical(nil), payload) {
 		return nil, fmt.Errorf("record: it is not in the canonical form")
 	}
+	r.Decision.Reasons = withPermits(r.Decision.Ruling, r.Decision.Parts)
+	for i := range r.Decision.Parts {
+		p := &r.Decision.Parts[i]
+		p.Reasons = withPermits(p.Ruling, nil)
+	}
 	return &r, nil
+}
+
+// withPermits puts the reasons back that a record leaves out: the policies by
+// which the acting party is permitted.
+func withPermits(r Ruling, parts []PartDecision) []Reason {
+	if r.Outcome != Permitted && r.Outcome != Restricted {
+		return r.Reasons
+	}
+	frames := r.Frames
+	for _, p := range parts {
+		frames = append(frames, p.Frames...)
+	}
+	var permits []Reason
+	for _, f := range frames {
+		if f.As != FrameActor {
+			continue
+		}
+		for _, policy := range f.Policies {
+			if reason := (Reason{Code: ReasonPermitted, Policy: policy}); !slices.Contains(permits, reason) {
+				permits = append(permits, reason)
+			}
+		}
+	}
+	return append(permits, r.Reasons...)
 }
 
 // AppendCanonical appends the record's canonical bytes (RFC 8785), its payload.
@@ -159,7 +194,13 @@ func (r *Record) AppendCanonical(dst []byte) []byte {
 	o.name("decision")
 	o.dst = r.Decision.AppendCanonical(o.dst)
 	o.string("engine", r.Engine)
-	appendList(&o, "facts", r.Facts, Fact.appendCanonical)
+	if !r.Facts.IsZero() {
+		o.name("facts")
+		f := object{dst: o.dst}
+		appendList(&f, "absent", r.Facts.Absent, Ref.appendCanonical)
+		appendList(&f, "events", r.Facts.Events, func(n uint64, dst []byte) []byte { return strconv.AppendUint(dst, n, 10) })
+		o.dst = f.close()
+	}
 	o.string("id", r.ID)
 	o.string("kind", r.Kind)
 	o.strings("omitted", r.Omitted)
@@ -186,18 +227,10 @@ func (r *Record) AppendCanonical(dst []byte) []byte {
 	return o.close()
 }
 
-func (f Fact) appendCanonical(dst []byte) []byte {
-	o := object{dst: dst}
-	if f.Event != nil {
-		o.uint("event", *f.Event)
-	}
-	o.string("id", f.ID)
-	o.string("type", f.Type)
-	return o.close()
-}
-
 // AppendCanonical appends the canonical bytes of the decision, which is what a
-// replay compares. The texts of reasons are left out.
+// replay compares. What follows from the rest is left out: the texts of reasons,
+// the reasons that only repeat the policies by which the acting party is
+// permitted, and what kind a frame is.
 func (d *Decision) AppendCanonical(dst []byte) []byte {
 	o := object{dst: dst}
 	o.name("actor")
@@ -236,16 +269,21 @@ func (r *Ruling) appendOutcome(o *object) {
 }
 
 func (r *Ruling) appendLast(o *object) {
-	appendList(o, "reasons", r.Reasons, Reason.appendCanonical)
+	first := 0 // of those that say more than the frames
+	for first < len(r.Reasons) && r.Reasons[first].Code == ReasonPermitted {
+		first++
+	}
+	appendList(o, "reasons", r.Reasons[first:], Reason.appendCanonical)
 	appendList(o, "requirements", r.Requirements, Requirement.appendCanonical)
 }
 
 func (f Frame) appendCanonical(dst []byte) []byte {
 	o := object{dst: dst}
 	o.bool("allowed", f.Allowed)
-	o.string("as", string(f.As))
-	o.name("entity")
-	o.dst = f.Entity.appendCanonical(o.dst)
+	if f.As == FrameDelegator {
+		o.name("entity")
+		o.dst = f.Entity.appendCanonical(o.dst)
+	}
 	appendList(&o, "errors", f.Errors, func(e PolicyError, dst []byte) []byte {
 		o := object{dst: dst}
 		o.string("message", e.Message)

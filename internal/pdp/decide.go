@@ -235,12 +235,13 @@ func (d *decider) authorize(p principal, entities *world) (aver.Frame, []aver.Re
 	result := d.st.Policies().Authorize(entities, p.request)
 	d.evidence.evaluated(result)
 	frame := aver.Frame{
-		As: p.as, Entity: ref(p.uid), Policies: ruleIDs(result.Reasons), Errors: policyErrors(result.Errors),
+		As: p.as, Policies: ruleIDs(result.Reasons), Errors: policyErrors(result.Errors),
 		Allowed: bool(result.Decision) && len(result.Errors) == 0,
 	}
 	who := ""
 	if p.as == aver.FrameDelegator {
-		who = ref(p.uid).String()
+		frame.Entity = ref(p.uid)
+		who = frame.Entity.String()
 	}
 	var reasons []aver.Reason
 	for _, e := range result.Errors {
@@ -266,7 +267,7 @@ func (d *decider) authorizeGrant(g *authority.Grant, request types.Request, enti
 	result := g.Permit.Authorize(entities, request)
 	d.evidence.evaluated(result)
 	frame := aver.Frame{
-		As: aver.FrameGrant, Entity: g.To, Grant: g.ID, Errors: policyErrors(result.Errors),
+		As: aver.FrameGrant, Grant: g.ID, Errors: policyErrors(result.Errors),
 		Allowed: bool(result.Decision) && len(result.Errors) == 0,
 	}
 	if len(result.Errors) > 0 {

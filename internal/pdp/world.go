@@ -14,7 +14,7 @@ import (
 
 // Evidence is what a decision rested on.
 type Evidence struct {
-	facts      []aver.Fact      // what was looked up, once each
+	facts      []Fact           // what was looked up, once each
 	sets       []policy.ReadSet // of the policies that were evaluated
 	grants     []*authority.Grant
 	twoParts   bool // the resource is also a principal, so what is read of one is read of the other
@@ -32,16 +32,39 @@ func (e *Evidence) fact(uid types.EntityUID, event uint64, known bool) {
 			return
 		}
 	}
-	f := aver.Fact{Ref: ref(uid)}
+	f := Fact{Ref: ref(uid)}
 	if known {
 		f.Event = &event
 	}
 	e.facts = append(e.facts, f)
 }
 
+// Fact is an entity that was looked up in the authority state. Event is the index
+// of the event that last set it; nil: nothing is registered about it.
+type Fact struct {
+	aver.Ref
+	Event *uint64
+}
+
+// Cite says what was looked up as a record does.
+func (e *Evidence) Cite(q *Query) aver.Facts {
+	var out aver.Facts
+	for _, f := range e.Facts() {
+		switch {
+		case f.Event != nil:
+			out.Events = append(out.Events, *f.Event)
+		case f.Ref != q.Request.Subject.Ref && f.Ref != q.Request.Resource.Ref && f.Ref != ref(q.action):
+			out.Absent = append(out.Absent, f.Ref)
+		}
+	}
+	slices.Sort(out.Events)
+	out.Events = slices.Compact(out.Events)
+	return out
+}
+
 // Facts lists what was looked up in the state, sorted by type and id.
-func (e *Evidence) Facts() []aver.Fact {
-	slices.SortFunc(e.facts, func(a, b aver.Fact) int {
+func (e *Evidence) Facts() []Fact {
+	slices.SortFunc(e.facts, func(a, b Fact) int {
 		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.ID, b.ID))
 	})
 	return e.facts

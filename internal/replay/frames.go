@@ -188,7 +188,7 @@ func agrees(recorded aver.Frame, v pdp.View, result policy.Result) bool {
 	if v.Permit != nil {
 		reasons = nil // the grant itself, which a record does not repeat
 	}
-	return recorded.As == v.As && recorded.Entity == v.Entity && recorded.Grant == v.Grant &&
+	return recorded.As == v.As && (recorded.As != aver.FrameDelegator || recorded.Entity == v.Entity) && recorded.Grant == v.Grant &&
 		recorded.Allowed == (bool(result.Decision) && len(result.Errors) == 0) &&
 		slices.Equal(recorded.Policies, reasons) && slices.Equal(errors, errorIDs(result.Errors))
 }

@@ -220,7 +220,8 @@ func (r *run) decide(e ledger.Indexed) (decided, error) {
 	for _, c := range record.Decision.Counters {
 		used[pdp.LimitKey{Grant: c.Grant, Name: c.Name}] = c.Before
 	}
-	again, evidence := pdp.Decide(version.state, pdp.NewQuery(req), record.Time, used)
+	q := pdp.NewQuery(req)
+	again, evidence := pdp.Decide(version.state, q, record.Time, used)
 	for _, path := range evidence.Lacks(record.Omitted) {
 		out.Missing = append(out.Missing, path+", which was sent and not kept")
 	}
@@ -243,7 +244,7 @@ func (r *run) decide(e ledger.Indexed) (decided, error) {
 	if digest := version.state.PoliciesDigest(); digest != record.Policies {
 		out.Difference = append(out.Difference, fmt.Sprintf("policies: recorded %s, in the log %s", record.Policies, digest))
 	}
-	if recorded, now := factsText(record.Facts), factsText(evidence.Facts()); recorded != now {
+	if recorded, now := factsText(record.Facts), factsText(evidence.Cite(q)); recorded != now {
 		out.Difference = append(out.Difference, fmt.Sprintf("facts: recorded %s, again %s", recorded, now))
 	}
 	before, after := record.Decision.AppendCanonical(nil), again.AppendCanonical(nil)
@@ -282,17 +283,7 @@ func reopen(e ledger.Entry) (record *aver.Record, req *aver.Request, missing []s
 	return record, req, missing, nil
 }
 
-func factsText(facts []aver.Fact) string {
-	var b bytes.Buffer
-	for _, f := range facts {
-		if f.Event == nil {
-			fmt.Fprintf(&b, "[%s absent]", f.Ref)
-		} else {
-			fmt.Fprintf(&b, "[%s event %d]", f.Ref, *f.Event)
-		}
-	}
-	return b.String()
-}
+func factsText(f aver.Facts) string { return fmt.Sprintf("events %v, absent %v", f.Events, f.Absent) }
 
 // collect takes the results in the order of the log, and checks that the
 // counters of every limit form an unbroken chain.

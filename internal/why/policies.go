@@ -211,7 +211,7 @@ func (x *explainer) policy(s scene, frame int, id string, role Role) {
 func (x *explainer) add(s scene, frame int, rule *policy.Rule, e policy.Explanation, role Role) {
 	p := Policy{
 		ID: rule.ID, Role: role, Reason: rule.Reason, File: rule.File, Line: rule.Line,
-		As: []string{s.Frames[frame].Entity.ID}, Version: x.version(rule.Bundle),
+		As: []string{x.who(s.Frames[frame]).ID}, Version: x.version(rule.Bundle),
 	}
 	if s.part != "" {
 		p.Parts = []string{s.part}

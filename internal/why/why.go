@@ -50,6 +50,8 @@ type Explanation struct {
 	Closest  []Policy `json:"closest,omitempty"` // the permits that came closest to matching, where none did
 
 	Authority Authority `json:"authority"`
+	Approval  *Approval `json:"approval,omitempty"`  // that the request cited
+	Challenge string    `json:"challenge,omitempty"` // the decision whose challenge the caller says to have met
 
 	Values   []Value  `json:"values,omitempty"`   // what those policies looked at
 	NotKept  []string `json:"not_kept,omitempty"` // paths that were sent and could not matter
@@ -169,6 +171,7 @@ func Explain(st *authority.State, record *aver.Record, disclosures []string, at 
 		x.out.Reasons = x.sentences(record.Decision.Reasons)
 	}
 	x.authority()
+	x.cited()
 	x.besides()
 	for _, s := range x.all {
 		x.frames(s)
@@ -253,7 +256,7 @@ func (x *explainer) scenes() {
 		s := &x.all[i]
 		n := len(s.Frames)
 		if n > len(views) || !slices.EqualFunc(s.Frames, views[:n], func(f aver.Frame, v pdp.View) bool {
-			return f.As == v.As && f.Entity == v.Entity && f.Grant == v.Grant
+			return f.As == v.As && f.Grant == v.Grant && (f.As != aver.FrameDelegator || f.Entity == v.Entity)
 		}) {
 			return
 		}
@@ -302,7 +305,7 @@ func (x *explainer) frames(s scene) {
 			why = "no policy permits it"
 		}
 		x.out.Frames = append(x.out.Frames, Frame{
-			As: f.As, Who: f.Entity, Grant: f.Grant, Part: s.part, Allowed: f.Allowed,
+			As: f.As, Who: x.who(f), Grant: f.Grant, Part: s.part, Allowed: f.Allowed,
 			Text: x.frameName(f), Why: why, Policies: f.Policies,
 		})
 	}
@@ -331,9 +334,22 @@ func (x *explainer) frameName(f aver.Frame) string {
 		return "grant " + f.Grant
 	}
 	if len(x.out.Authority.Chain) == 0 {
-		return f.Entity.ID
+		return x.who(f).ID
 	}
-	return f.Entity.ID + " itself"
+	return x.who(f).ID + " itself"
+}
+
+// who is the party as whom a frame was decided; for a grant, who it was given to.
+func (x *explainer) who(f aver.Frame) aver.Ref {
+	switch f.As {
+	case aver.FrameDelegator:
+		return f.Entity
+	case aver.FrameGrant:
+		if g, ok := x.st.Grant(f.Grant); ok {
+			return g.To
+		}
+	}
+	return x.record.Decision.Actor.Ref
 }
 
 func (x *explainer) asked() Asked {
