@@ -101,7 +101,7 @@ type Lapse struct {
 	Party   *Ref       `json:"party,omitempty"`      // whose registration expired
 	Outcome Outcome    `json:"outcome"`              // of deciding again at that moment
 	Reasons []Reason   `json:"reasons,omitempty"`    // why
-	RanOn   int64      `json:"ran_on_ms"`            // how long it went on afterwards, in milliseconds
+	RanOn   int64      `json:"ran_on_ms,omitempty"`  // how long it went on afterwards, in milliseconds
 }
 
 // Activity is one entry of the decision log: what a PEP says happened to what a
@@ -301,6 +301,76 @@ func (a *Activity) Answer(receipt Receipt) *ActivityAnswer {
 		out.Continuity = a.Continuity.State
 	}
 	return out
+}
+
+// Withdrawal tells a PEP that an authorization it holds has ended: a decision
+// that allowed something, of whose use no end was reported.
+type Withdrawal struct {
+	Cursor       string `json:"cursor"` // what to send to be told of what comes after
+	EvaluationID string `json:"evaluation_id"`
+	DecidedAt    Time   `json:"decided_at"`
+	Instance     string `json:"instance,omitempty"` // of the PEP that asked
+	Lapse
+}
+
+// Heartbeat is what an instance of a PEP says about itself now and then.
+type Heartbeat struct {
+	Instance string           `json:"instance"`
+	Sequence uint64           `json:"sequence"`         // the last number that it gave to a request; 0: none yet
+	Counts   map[string]int64 `json:"counts,omitempty"` // of requests it saw, by what it names them
+}
+
+// maxCounts bounds the counts of a heartbeat.
+const maxCounts = 32
+
+// Validate checks the heartbeat. The error is a [*RequestError].
+func (h *Heartbeat) Validate() error {
+	if err := ValidateInstance(h.Instance); err != nil {
+		return &RequestError{"/instance", err.Error()}
+	}
+	if h.Sequence > MaxInteger {
+		return &RequestError{"/sequence", fmt.Sprintf("is beyond %d", int64(MaxInteger))}
+	}
+	if len(h.Counts) > maxCounts {
+		return &RequestError{"/counts", fmt.Sprintf("has more than %d members", maxCounts)}
+	}
+	for name, n := range h.Counts {
+		if err := ValidateInstance(name); err != nil || n < 0 {
+			return &RequestError{"/counts", "has names of 1 to 128 visible ASCII characters and numbers of 0 or more"}
+		}
+	}
+	return nil
+}
+
+// Reconciliation says what is missing between decisions and activities (I4), as
+// far as the server remembers.
+type Reconciliation struct {
+	Since          Time                      `json:"since"`           // the time of the first entry that is taken into account
+	Open           int                       `json:"open"`            // allowed decisions without a reported end
+	Withdrawn      int                       `json:"withdrawn"`       // of those: that ended meanwhile
+	WithoutOutcome int                       `json:"without_outcome"` // of those: older than OlderThan
+	OlderThan      int64                     `json:"older_than"`      // in seconds
+	Examples       []string                  `json:"examples"`        // evaluation ids without outcome, the oldest first
+	Dropped        uint64                    `json:"dropped"`         // allowed decisions that were not followed, there being too many
+	Activities     map[ActivityStatus]uint64 `json:"activities"`
+	Findings       map[FindingCode]uint64    `json:"findings"`
+	Orphans        uint64                    `json:"orphans"` // activities without a decision
+	Instances      []PEPInstance             `json:"instances"`
+	Unlisted       int                       `json:"unlisted,omitempty"` // instances beyond those listed
+}
+
+// PEPInstance is a process of a PEP that numbers its requests.
+type PEPInstance struct {
+	Credential string           `json:"credential"`
+	Instance   string           `json:"instance"`
+	First      uint64           `json:"first"`   // number from which on it is followed
+	Last       uint64           `json:"last"`    // the highest number that it gave, as far as is known
+	Missing    uint64           `json:"missing"` // numbers in between that never arrived
+	Gaps       [][2]uint64      `json:"gaps,omitempty"`
+	LastSeen   Time             `json:"last_seen"`
+	Silent     bool             `json:"silent"`
+	Heartbeat  Time             `json:"heartbeat,omitzero"` // when the last one came
+	Counts     map[string]int64 `json:"counts,omitempty"`   // what it said then
 }
 
 func notVisible(r rune) bool { return r <= ' ' || r >= 0x7f }

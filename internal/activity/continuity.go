@@ -14,9 +14,10 @@ import (
 // that can change the answer and at each moment at which something it rests on
 // expires. A run that has lapsed stays so.
 type Run struct {
-	record *aver.Record
-	q      *pdp.Query
-	used   pdp.Usage
+	decision *aver.Decision
+	omitted  []string // attribute paths that the request is without
+	q        *pdp.Query
+	used     pdp.Usage
 
 	st      *authority.State // as of the last event
 	at      aver.Time        // followed up to here
@@ -29,13 +30,20 @@ type Run struct {
 // NewRun begins at a decision that allowed something, with the state that it was
 // made at.
 func NewRun(st *authority.State, record *aver.Record, req *aver.Request) *Run {
-	r := &Run{record: record, q: pdp.NewQuery(req), used: pdp.Usage{}, st: st, at: record.Time, facts: map[aver.Ref]bool{}}
-	for _, c := range record.Decision.Counters {
-		r.used[pdp.LimitKey{Grant: c.Grant, Name: c.Name}] = c.Before
-	}
-	// What the record says it looked up, and whether time matters, shows when it is decided again.
+	r := resume(st, record.Time, req, &record.Decision, record.Omitted, map[aver.Ref]bool{}, false)
+	// What it looks up, and whether time matters, shows when it is decided again.
 	_, evidence := pdp.DecideInFlight(st, r.q, record.Time, r.used)
 	r.saw(evidence)
+	return r
+}
+
+// resume goes on at a moment until which nothing has changed the answer. Facts
+// and timed tell what deciding looked up until then.
+func resume(st *authority.State, at aver.Time, req *aver.Request, d *aver.Decision, omitted []string, facts map[aver.Ref]bool, timed bool) *Run {
+	r := &Run{decision: d, omitted: omitted, q: pdp.NewQuery(req), used: pdp.Usage{}, st: st, at: at, facts: facts, timed: timed}
+	for _, c := range d.Counters {
+		r.used[pdp.LimitKey{Grant: c.Grant, Name: c.Name}] = c.Before
+	}
 	return r
 }
 
@@ -51,7 +59,7 @@ func (r *Run) Lapse() *aver.Lapse { return r.lapse }
 
 // Pass follows the run to a moment at which nothing happens but time.
 func (r *Run) Pass(until aver.Time) {
-	for _, e := range pdp.Expiries(r.st, &r.record.Decision, r.at) {
+	for _, e := range pdp.Expiries(r.st, r.decision, r.at) {
 		if r.lapse != nil || e.At > until {
 			break
 		}
@@ -96,7 +104,7 @@ func (r *Run) concernedBy(e *aver.Event) bool {
 	if r.timed {
 		return true
 	}
-	return concerns(e, func(ref aver.Ref) bool { return r.facts[ref] }, &r.record.Decision)
+	return concerns(e, func(ref aver.Ref) bool { return r.facts[ref] }, r.decision)
 }
 
 // concerns tells whether an event can change the answer to a request whose
@@ -133,7 +141,7 @@ func subjectOf(e *aver.Event) (aver.Ref, bool) {
 func (r *Run) check(at aver.Time, l aver.Lapse) {
 	again, evidence := pdp.DecideInFlight(r.st, r.q, at, r.used)
 	r.saw(evidence)
-	if lacks := evidence.Lacks(r.record.Omitted); len(lacks) > 0 {
+	if lacks := evidence.Lacks(r.omitted); len(lacks) > 0 {
 		for _, m := range lacks {
 			if !slices.Contains(r.missing, m) {
 				r.missing = append(r.missing, m)
@@ -141,7 +149,7 @@ func (r *Run) check(at aver.Time, l aver.Lapse) {
 		}
 		return // what it says is not about the request that was decided
 	}
-	if stillAllows(&r.record.Decision, &again) {
+	if stillAllows(r.decision, &again) {
 		return
 	}
 	l.At, l.Outcome = at, again.Outcome

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/ledger"
@@ -56,4 +58,14 @@ func ParseActivityEntry(e ledger.Entry) (*aver.Activity, error) {
 		return nil, errors.New("an activity has no private part")
 	}
 	return a, nil
+}
+
+// ReceiptOf returns the receipt of an entry that is durable, without a signature
+// over its commit group: that is given when it is committed.
+func (p *Point) ReceiptOf(index uint64) (aver.Receipt, error) {
+	leaf, err := p.log.Leaf(index)
+	if err != nil {
+		return aver.Receipt{}, err
+	}
+	return aver.Receipt{Origin: p.log.Origin(), Index: index, LeafHash: tlog.RecordHash(leaf).String()}, nil
 }

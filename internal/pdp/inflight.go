@@ -44,12 +44,18 @@ func Expiries(st *authority.State, d *aver.Decision, after aver.Time) []Expiry {
 		}
 	}
 	for _, f := range Frames(d) {
-		if f.As == aver.FrameGrant {
+		party := d.Actor.Ref
+		switch f.As {
+		case aver.FrameGrant:
 			if g, ok := st.Grant(f.Grant); ok {
 				add(Expiry{At: g.Expires, Grant: f.Grant})
 			}
-		} else if id, ok := st.Identity(f.Entity); ok {
-			add(Expiry{At: id.Expires, Party: f.Entity})
+			continue
+		case aver.FrameDelegator:
+			party = f.Entity
+		}
+		if id, ok := st.Identity(party); ok {
+			add(Expiry{At: id.Expires, Party: party})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Expiry) int { return int(a.At - b.At) })
