@@ -146,9 +146,13 @@ func TestBackPressure(t *testing.T) {
 	l := ledgertest.MustOpen(t, o, "/log")
 	var queued int
 	var refused error
+	var last *ledger.Ticket
 	fsys.On("write", "0000000001.raw", func() {
 		for ; queued < 100 && refused == nil; queued++ {
-			_, refused = l.Enqueue(ledgertest.Large(queued))
+			var ticket *ledger.Ticket
+			if ticket, refused = l.Enqueue(ledgertest.Large(queued)); refused == nil {
+				last = ticket
+			}
 		}
 	})
 	if _, err := l.Append(t.Context(), ledgertest.Entry(0)); err != nil {
@@ -156,6 +160,9 @@ func TestBackPressure(t *testing.T) {
 	}
 	if !errors.Is(refused, ledger.ErrUnavailable) || queued < 4 || queued > 8 {
 		t.Errorf("after %d entries of 20 KB: %v", queued, refused)
+	}
+	if _, err := last.Wait(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	var err error
 	for i := 0; err == nil && i < 30; i++ {
