@@ -124,7 +124,12 @@ func LoadDir(dir string) (*Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load bundle: %w", err)
 	}
-	files, err := readFiles(os.DirFS(abs))
+	root, err := os.OpenRoot(abs) // a link that leads out of the folder is not followed
+	if err != nil {
+		return nil, fmt.Errorf("load bundle %s: %w", dir, err)
+	}
+	defer root.Close()
+	files, err := readFiles(root.FS())
 	if err != nil {
 		return nil, fmt.Errorf("load bundle %s: %w", dir, err)
 	}
@@ -161,7 +166,7 @@ func readFiles(fsys fs.FS) (map[string][]byte, error) {
 		info, err := fs.Stat(fsys, name)
 		switch {
 		case err != nil:
-			return err
+			return fmt.Errorf("%s can't be read; links may not lead out of the folder: %w", name, err)
 		case !info.Mode().IsRegular():
 			return fmt.Errorf("%s: not a regular file", name)
 		case info.Size() > MaxFileBytes:

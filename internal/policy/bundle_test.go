@@ -191,6 +191,33 @@ func TestLoadDirTakesTheFoldersName(t *testing.T) {
 	}
 }
 
+// Links within the folder are followed, as Kubernetes lays out files; one that leads out of it could publish what its
+// author can't read.
+func TestLoadDirFollowsNoLinkOutOfTheFolder(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "secret.cedar")
+	dir := filepath.Join(t.TempDir(), "linked")
+	if err := os.MkdirAll(filepath.Join(dir, "..data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{outside, filepath.Join(dir, "..data", "main.cedar")} {
+		if err := os.WriteFile(file, []byte("permit(principal, action, resource);"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("..data/main.cedar", filepath.Join(dir, "main.cedar")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := LoadDir(dir); err != nil || len(b.Policies()) != 1 {
+		t.Errorf("a link within the folder: %v", err)
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "other.cedar")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadDir(dir); err == nil || !strings.Contains(err.Error(), "other.cedar") {
+		t.Errorf("a link out of the folder: %v", err)
+	}
+}
+
 func TestLoadLimits(t *testing.T) {
 	many := map[string][]byte{}
 	for i := range MaxFiles + 1 {
