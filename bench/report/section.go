@@ -21,6 +21,18 @@ func WriteSection(file, name, text string) error {
 	return os.WriteFile(file, out, 0o644)
 }
 
+// CheckSection reports whether [WriteSection] could write there.
+func CheckSection(file, name string) error {
+	doc, err := os.ReadFile(file)
+	if err == nil {
+		_, err = replaceSection(doc, name, "")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
 func replaceSection(doc []byte, name, text string) ([]byte, error) {
 	begin, end := []byte("<!-- bench:"+name+" -->\n"), []byte("<!-- /bench:"+name+" -->")
 	before, rest, ok := bytes.Cut(doc, begin)

@@ -3,7 +3,6 @@ package target
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,11 +22,7 @@ func NewAver(ctx context.Context, work string) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	v, err := output(ctx, "git", "describe", "--always", "--dirty")
-	if err != nil {
-		v = "unknown" // not in a git work tree: the figures are of no named commit
-	}
-	return Target{Name: Aver, Record: "complete, on the disk before the answer", Keeps: true, Version: v,
+	return Target{Name: Aver, Record: "complete, on the disk before the answer", Keeps: true, Version: SourceVersion(ctx),
 		start: func(ctx context.Context, dir string, o Options) (*Server, error) {
 			s, err := StartAver(ctx, program, filepath.Join(dir, "data"))
 			if err != nil {
@@ -35,6 +30,15 @@ func NewAver(ctx context.Context, work string) (Target, error) {
 			}
 			return s.Server, s.Prepare(ctx, o)
 		}}, nil
+}
+
+// SourceVersion is the commit of the source tree, with "-dirty" if it was changed since; "unknown" outside of git.
+func SourceVersion(ctx context.Context) string {
+	v, err := output(ctx, "git", "describe", "--always", "--dirty")
+	if err != nil {
+		return "unknown"
+	}
+	return v
 }
 
 // Program is the binary that [NewAver] built.
@@ -63,31 +67,36 @@ func StartAver(ctx context.Context, program, data string) (*AverServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	line, err := p.announced(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var serving struct {
 		URL string `json:"url"`
 	}
-	if err := json.Unmarshal([]byte(line), &serving); err != nil {
-		p.Kill()
-		return nil, fmt.Errorf("it announces %q: %w", line, err)
+	if err := p.announced(ctx, func(text []byte) error { return json.Unmarshal(text, &serving) }); err != nil {
+		return nil, err
 	}
 	if err := p.ready(ctx, serving.URL+"/readyz"); err != nil {
 		return nil, err
 	}
-	s := &AverServer{Started: time.Since(begin), Server: &Server{
-		Address: strings.TrimPrefix(serving.URL, "http://"), Dir: data, LogDir: data, process: p,
-		dialect: authzen{batches: true, chains: true},
-		kept:    func(context.Context) (map[string]bool, error) { return AverKept(data) },
-	}}
-	token, err := os.ReadFile(datadir.AdminToken(data))
+	started := time.Since(begin)
+	s, err := Attach(strings.TrimPrefix(serving.URL, "http://"), data)
 	if err != nil {
 		p.Kill()
 		return nil, err
 	}
-	if s.Admin, err = client.New(client.Options{URL: serving.URL, Token: strings.TrimSpace(string(token)), Timeout: time.Minute}); err != nil {
+	s.Started, s.process = started, p
+	return s, nil
+}
+
+// Attach is for a server that runs already, on that address and data directory. It can't be stopped or killed from here.
+func Attach(address, data string) (*AverServer, error) {
+	s := &AverServer{Server: &Server{
+		Address: address, Dir: data, LogDir: data, dialect: authzen{batches: true, chains: true},
+		kept: func(context.Context) (map[string]bool, error) { return AverKept(data) },
+	}}
+	token, err := os.ReadFile(datadir.AdminToken(data))
+	if err != nil {
+		return nil, err
+	}
+	if s.Admin, err = client.New(client.Options{URL: "http://" + address, Token: strings.TrimSpace(string(token)), Timeout: time.Minute}); err != nil {
 		return nil, err
 	}
 	// Later starts ask with the token that the first one got.
@@ -107,7 +116,7 @@ const why = "benchmark"
 
 // Prepare publishes the policies, registers the chains, and gets the token that checks are sent with.
 func (s *AverServer) Prepare(ctx context.Context, o Options) error {
-	token, _, err := s.Admin.IssueCredential(ctx, "bench", aver.RolePEP, 0, why)
+	token, _, err := s.Admin.IssueCredential(ctx, aver.Credential{Name: "bench", Role: aver.RolePEP}, why)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func List(ctx context.Context, work string, names []string) (list []Target, skip
 		}
 	}
 	if wants("cerbos") {
-		if program, v, err := peer(ctx, "cerbos", "", "--version"); err != nil {
+		if program, v, err := peer(ctx, "cerbos", "Module version:", "--version"); err != nil {
 			skipped = append(skipped, err.Error())
 		} else {
 			add := func(name, record string, start func(context.Context, string, string, Options) (*Server, error)) {
@@ -106,7 +106,7 @@ func peer(ctx context.Context, name, label string, args ...string) (program, v s
 	return program, v, nil
 }
 
-// version runs a program and returns the word that follows label in what it says, or the first word.
+// version runs a program and returns the word that follows label in what it says, or else the first word.
 func version(ctx context.Context, program, label string, args ...string) (string, error) {
 	out, err := output(ctx, program, args...)
 	if err != nil {
@@ -115,7 +115,7 @@ func version(ctx context.Context, program, label string, args ...string) (string
 	if _, after, ok := strings.Cut(out, label); ok {
 		out = after
 	}
-	fields := strings.Fields(out)
+	fields := strings.Fields(strings.ReplaceAll(out, ",", " "))
 	if len(fields) == 0 {
 		return "", errors.New("it says nothing")
 	}

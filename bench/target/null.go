@@ -2,6 +2,7 @@ package target
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 
@@ -18,7 +19,12 @@ func startNull(ctx context.Context, program, dir string, o Options) (*Server, er
 	if s.process, err = launch(ctx, dir, program, "--policies", policies); err != nil {
 		return nil, err
 	}
-	url, err := s.announced(ctx)
-	s.Address = strings.TrimPrefix(url, "http://")
-	return s, err
+	return s, s.announced(ctx, func(text []byte) error {
+		line, _, ok := strings.Cut(string(text), "\n")
+		if !ok {
+			return errors.New("no line yet")
+		}
+		s.Address = strings.TrimPrefix(line, "http://")
+		return nil
+	})
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -212,29 +211,30 @@ func (p *process) ready(ctx context.Context, url string) error {
 	}
 }
 
-// announced waits for the first line on the standard output.
-func (p *process) announced(ctx context.Context) (string, error) {
+// announced waits until the standard output holds what read can read.
+func (p *process) announced(ctx context.Context, read func(text []byte) error) error {
 	file := filepath.Join(filepath.Dir(p.stderr), "stdout.log")
 	deadline := time.Now().Add(10 * time.Minute) // a start may have much to recover
 	for {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return "", err
+			return err
 		}
-		if line, _, ok := strings.Cut(string(text), "\n"); ok {
-			return line, nil
+		wrong := read(text)
+		if wrong == nil {
+			return nil
 		}
 		select {
 		case <-p.ended:
-			return "", fmt.Errorf("it ended: %w\n%s", p.err, p.said())
+			return fmt.Errorf("it ended: %w\n%s", p.err, p.said())
 		case <-ctx.Done():
 			p.Kill()
-			return "", ctx.Err()
+			return ctx.Err()
 		case <-time.After(2 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
 			p.Kill()
-			return "", fmt.Errorf("it says nothing\n%s", p.said())
+			return fmt.Errorf("it does not say where it listens: %w\n%s", wrong, p.said())
 		}
 	}
 }

@@ -107,6 +107,8 @@ type Options struct {
 	Policies  int // a multiple of RulesPerKind
 	People    int // how many different people ask; 0 means [People]
 	Delegated bool
+	// Mixed: a different person asks each time, so that no consecutive checks belong together.
+	Mixed bool
 }
 
 // Checks makes n checks, about two thirds of which are allowed. The same options give the same checks. In each run of
@@ -119,7 +121,7 @@ func Checks(n int, o Options) []Check {
 	out := make([]Check, n)
 	who := 0
 	for i := range out {
-		if i%Group == 0 {
+		if i%Group == 0 || o.Mixed {
 			who = r.IntN(o.People)
 		}
 		out[i] = o.check(r, who)
