@@ -80,3 +80,15 @@ func (t *table[K, V]) values() []V {
 	}
 	return out
 }
+
+// each calls f for all entries, in no particular order.
+func (t *table[K, V]) each(f func(K, V)) {
+	if t.shards == nil {
+		return
+	}
+	for _, shard := range t.shards {
+		for k, v := range shard {
+			f(k, v)
+		}
+	}
+}

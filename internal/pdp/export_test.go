@@ -1,8 +1,10 @@
 package pdp
 
 import (
+	"context"
 	"crypto/rand"
 	"testing"
+	"time"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
@@ -26,4 +28,25 @@ func DecideAndEncode(t testing.TB, st *authority.State, req *aver.Request, now a
 		t.Fatal(err)
 	}
 	return len(e.Payload)
+}
+
+// SearchAt searches a state at a time, with no limits used.
+func SearchAt(st *authority.State, s Search, now aver.Time) (*Found, error) {
+	return search(context.Background(), st, s, now, nil, time.Now)
+}
+
+// SearchBy searches by another clock.
+func SearchBy(ctx context.Context, st *authority.State, s Search, now aver.Time, clock func() time.Time) (*Found, error) {
+	return search(ctx, st, s, now, nil, clock)
+}
+
+// Sieved counts the candidates of a search that the sieve takes out.
+func Sieved(st *authority.State, s Search, now aver.Time) (out int) {
+	sieve := newSieve(st, NewQuery(s.complete("*")), s.For, now)
+	for _, id := range s.candidates(st, "") {
+		if sieve != nil && !sieve.passes(id) {
+			out++
+		}
+	}
+	return out
 }

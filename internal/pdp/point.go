@@ -41,6 +41,8 @@ type Point struct {
 
 	counted sync.Mutex // held from reading the usage of limits until the record has its place in the log
 	usage   *usage
+
+	searched searchedStates
 }
 
 // Open makes a decision point over the decision log.
