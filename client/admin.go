@@ -298,13 +298,14 @@ func (c *Client) Credentials(ctx context.Context) iter.Seq2[Credential, error] {
 }
 
 // IssueCredential makes a bearer token. It is returned here and is nowhere else. A zero expires is never.
-func (c *Client) IssueCredential(ctx context.Context, name string, role aver.Role, expires aver.Time, reason string) (token string, made *Change, err error) {
+func (c *Client) IssueCredential(ctx context.Context, k aver.Credential, reason string) (token string, made *Change, err error) {
 	body := struct {
 		Name    string    `json:"name"`
 		Role    aver.Role `json:"role"`
 		Expires aver.Time `json:"expires,omitzero"`
+		Subject *aver.Ref `json:"subject,omitempty"`
 		reasonBody
-	}{name, role, expires, reasonBody{reason}}
+	}{k.Name, k.Role, k.Expires, k.Subject, reasonBody{reason}}
 	var answer struct {
 		Token string `json:"token"`
 		Change

@@ -95,7 +95,8 @@ type call struct {
 	query  url.Values
 	body   any // marshalled as JSON; nil sends none
 	accept string
-	repeat bool // it is safe to make it again
+	key    string // Idempotency-Key; "" sends none
+	repeat bool   // it is safe to make it again
 }
 
 // get reads JSON into a value.
@@ -178,6 +179,9 @@ func (c *Client) once(ctx context.Context, in call, body []byte, id string) ([]b
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if in.key != "" {
+		req.Header.Set("Idempotency-Key", in.key)
 	}
 	req.Header.Set("Accept", in.accept)
 	req.Header.Set("X-Request-ID", id)

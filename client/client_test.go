@@ -379,14 +379,30 @@ func TestCalls(t *testing.T) {
 		`DELETE /v1/entities/App::User/a%2Fb%20%C3%BC {"reason":"r"}`: func(c *Client) error { _, err := c.RemoveEntity(ctx, ref, "r"); return err },
 		`GET /v1/grants/g-1 `:                                         func(c *Client) error { _, err := c.Grant(ctx, "g-1"); return err },
 		`POST /v1/grants/g-1/revoke {"reason":"r"}`:                   func(c *Client) error { _, err := c.RevokeGrant(ctx, "g-1", "r"); return err },
-		`POST /v1/credentials {"name":"n","reason":"r","role":"pep"}`: func(c *Client) error { _, _, err := c.IssueCredential(ctx, "n", aver.RolePEP, 0, "r"); return err },
-		`POST /v1/credentials/n/revoke {"reason":"r"}`:                func(c *Client) error { _, err := c.RevokeCredential(ctx, "n", "r"); return err },
-		`GET /v1/decisions/e/why `:                                    func(c *Client) error { _, err := c.Why(ctx, "e"); return err },
-		`GET /v1/decisions/e/proof `:                                  func(c *Client) error { _, err := c.DecisionProof(ctx, "e"); return err },
-		`GET /v1/events/3/proof `:                                     func(c *Client) error { _, err := c.EventProof(ctx, 3); return err },
-		`GET /v1/log `:                                                func(c *Client) error { _, err := c.Logs(ctx); return err },
-		`GET /v1/log/decisions/entries/3 `:                            func(c *Client) error { _, err := c.Entry(ctx, Decisions, 3); return err },
-		`GET /v1/log/authority/consistency?new=9&old=3 `:              func(c *Client) error { _, err := c.Consistency(ctx, Authority, 3, 9); return err },
+		`POST /v1/credentials {"name":"n","reason":"r","role":"pep"}`: func(c *Client) error {
+			_, _, err := c.IssueCredential(ctx, aver.Credential{Name: "n", Role: aver.RolePEP}, "r")
+			return err
+		},
+		`POST /v1/credentials/n/revoke {"reason":"r"}`:   func(c *Client) error { _, err := c.RevokeCredential(ctx, "n", "r"); return err },
+		`GET /v1/decisions/e/why `:                       func(c *Client) error { _, err := c.Why(ctx, "e"); return err },
+		`GET /v1/decisions/e/proof `:                     func(c *Client) error { _, err := c.DecisionProof(ctx, "e"); return err },
+		`GET /v1/events/3/proof `:                        func(c *Client) error { _, err := c.EventProof(ctx, 3); return err },
+		`GET /v1/log `:                                   func(c *Client) error { _, err := c.Logs(ctx); return err },
+		`GET /v1/log/decisions/entries/3 `:               func(c *Client) error { _, err := c.Entry(ctx, Decisions, 3); return err },
+		`GET /v1/log/authority/consistency?new=9&old=3 `: func(c *Client) error { _, err := c.Consistency(ctx, Authority, 3, 9); return err },
+		`POST /v1/access-requests {"action":{"name":"pay"},"denial":{"evaluation_id":"e"},"reason":"r","resource":{"id":"b","type":"a"},"subject":{"id":"b","type":"a"}}`: func(c *Client) error {
+			party := aver.Party{Ref: aver.Ref{Type: "a", ID: "b"}}
+			_, err := c.RequestAccess(ctx, &aver.Request{Subject: party, Action: aver.Action{Name: "pay"}, Resource: party}, "e", "k", "r")
+			return err
+		},
+		`GET /v1/access-requests/ap-1 `:                             func(c *Client) error { _, err := c.AccessRequest(ctx, "ap-1"); return err },
+		`POST /v1/access-requests/ap-1/cancel {"reason":"r"}`:       func(c *Client) error { _, err := c.CancelAccessRequest(ctx, "ap-1", "r"); return err },
+		`GET /v1/approvals/ap-1 `:                                   func(c *Client) error { _, err := c.Approval(ctx, "ap-1"); return err },
+		`POST /v1/approvals/ap-1/approve {"reason":"r","seen":"s"}`: func(c *Client) error { _, err := c.Approve(ctx, "ap-1", nil, "s", "r"); return err },
+		`POST /v1/approvals/ap-1/refuse {"approver":{"id":"b","type":"a"},"reason":"r"}`: func(c *Client) error {
+			_, err := c.Refuse(ctx, "ap-1", &aver.Ref{Type: "a", ID: "b"}, "", "r")
+			return err
+		},
 		`GET /readyz `: func(c *Client) error { return c.Ready(ctx) },
 		`PUT /v1/entities/a/b {"id":"b","reason":"r","type":"a"}`: func(c *Client) error {
 			_, err := c.PutEntity(ctx, aver.Entity{Ref: aver.Ref{Type: "a", ID: "b"}}, "r")

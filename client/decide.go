@@ -92,9 +92,10 @@ func readAnswer(text []byte) (answer *aver.Answer, wrong, err error) {
 		Decision *bool `json:"decision"`
 		Context  struct {
 			ruling
-			EvaluationID string       `json:"evaluation_id"`
-			EvaluatedAt  aver.Time    `json:"evaluated_at"`
-			Receipt      aver.Receipt `json:"receipt"`
+			EvaluationID string             `json:"evaluation_id"`
+			EvaluatedAt  aver.Time          `json:"evaluated_at"`
+			Receipt      aver.Receipt       `json:"receipt"`
+			Request      aver.AccessRequest `json:"access_request"`
 			Parts        []struct {
 				ID       string `json:"id"`
 				Decision *bool  `json:"decision"`
@@ -118,7 +119,7 @@ func readAnswer(text []byte) (answer *aver.Answer, wrong, err error) {
 		}
 		return aver.Ruling{Outcome: *r.Outcome, Reasons: r.Reasons, Requirements: r.Requirements, Obligations: r.Obligations}, nil
 	}
-	a := &aver.Answer{EvaluationID: in.Context.EvaluationID, Time: in.Context.EvaluatedAt, Receipt: in.Context.Receipt}
+	a := &aver.Answer{EvaluationID: in.Context.EvaluationID, Time: in.Context.EvaluatedAt, Receipt: in.Context.Receipt, AccessRequestEndpoint: in.Context.Request.Endpoint}
 	if a.Ruling, err = read(in.Decision, in.Context.ruling); err != nil {
 		return nil, nil, err
 	}

@@ -16,26 +16,29 @@ func (c *cli) credential() *cobra.Command {
 	return noun(&cobra.Command{
 		Use:   "credential",
 		Short: "Issue and revoke bearer tokens",
-		Long: `A credential is a bearer token of one of three roles: pep asks for decisions, auditor reads everything and
-changes nothing, admin does everything. The server keeps a digest of it only; its name stands in the
-records of what was done with it, so a name is used once.`,
+		Long: `A credential is a bearer token of one of four roles: pep asks for decisions, auditor reads everything and
+changes nothing, approver answers requests for approval as the person whom it belongs to, admin does
+the rest. The server keeps a digest of it only; its name stands in the records of what was done with it,
+so a name is used once.`,
 		Example: `  aver credential issue checkout --role pep --expires 2160h
   aver credential revoke checkout --reason "leaked, INC-12"`,
 	}, c.credentialIssue(), c.credentialRevoke(), c.credentialList())
 }
 
 func (c *cli) credentialIssue() *cobra.Command {
-	var role, expires string
-	roles := oneOf(aver.RolePEP, aver.RoleAdmin, aver.RoleAuditor)
+	var role, expires, subject string
+	roles := oneOf(aver.Roles()...)
 	cmd := &cobra.Command{
 		Use:   "issue NAME --role ROLE",
 		Short: "Make a bearer token and print it; it is shown this once",
 		Example: `  aver credential issue checkout --role pep > checkout.token
-  aver credential issue audit-2027 --role auditor --expires 720h`,
+  aver credential issue audit-2027 --role auditor --expires 720h
+  aver credential issue lena --role approver --subject user:lena`,
 		Args: exactly("a NAME"),
 	}
 	cmd.Flags().StringVar(&role, "role", "", "`ROLE`: "+strings.Join(roles, ", "))
 	cmd.Flags().StringVar(&expires, "expires", "", "`TIME` when it ends, as RFC 3339 or from now on (2160h); default: never")
+	cmd.Flags().StringVar(&subject, "subject", "", "the person whom it belongs to (`TYPE:ID`); only a person can approve")
 	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(roles, cobra.ShellCompDirectiveNoFileComp))
 	return c.changes(cmd, func(ctx context.Context, server *client.Client, reason string, args []string) error {
 		if !slices.Contains(roles, role) {
@@ -45,7 +48,15 @@ func (c *cli) credentialIssue() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("--expires: %w", err)
 		}
-		token, made, err := server.IssueCredential(ctx, args[0], aver.Role(role), until, reason)
+		k := aver.Credential{Name: args[0], Role: aver.Role(role), Expires: until}
+		if subject != "" {
+			person, err := parseRef(subject)
+			if err != nil {
+				return fmt.Errorf("--subject: %w", err)
+			}
+			k.Subject = &person
+		}
+		token, made, err := server.IssueCredential(ctx, k, reason)
 		if err != nil {
 			return err
 		}

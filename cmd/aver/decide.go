@@ -13,9 +13,9 @@ import (
 
 // decideFlags are a request as it is written on the command line.
 type decideFlags struct {
-	subject, action, resource, behalf, context, request string
-	subjectProperties, actionProperties                 []string
-	resourceProperties, grants, parts, obligations      []string
+	subject, action, resource, behalf, approval, context, request string
+	subjectProperties, actionProperties                           []string
+	resourceProperties, grants, parts, obligations                []string
 }
 
 func (c *cli) decide() *cobra.Command {
@@ -72,6 +72,7 @@ allows (permitted, restricted, partially_authorized).`,
 	fl.StringArrayVar(&f.resourceProperties, "resource-property", nil, "`NAME=VALUE`; repeat for more")
 	fl.StringArrayVar(&f.parts, "part", nil, "`ID` of a part to be decided by itself; repeat for more")
 	fl.StringArrayVar(&f.obligations, "obligation", nil, "a `TYPE` of obligation that you can carry out; repeat for more")
+	fl.StringVar(&f.approval, "approval", "", "`ID` of the approval that lets it through")
 	fl.StringVar(&f.context, "context", "", "the context, as a `JSON` object")
 	fl.StringVar(&f.request, "request", "", "`FILE` with the whole AuthZEN request as JSON, - for the standard input")
 	fl.BoolVar(&check, "check", false, "exit 1 unless the answer allows")
@@ -83,7 +84,7 @@ func (c *cli) readRequest(f *decideFlags) (*aver.Request, error) {
 	if f.request == "" {
 		return f.build()
 	}
-	if f.subject+f.action+f.resource+f.behalf+f.context != "" {
+	if f.subject+f.action+f.resource+f.behalf+f.approval+f.context != "" {
 		return nil, errors.New("give --request, or the flags that make up a request, not both")
 	}
 	text, err := c.readInput(f.request)
@@ -169,6 +170,11 @@ func (f *decideFlags) buildContext() (map[string]any, error) {
 			return nil, fmt.Errorf("--on-behalf-of: %w", err)
 		}
 		if err := set("on-behalf-of", "on_behalf_of", map[string]any{"type": ref.Type, "id": ref.ID}); err != nil {
+			return nil, err
+		}
+	}
+	if f.approval != "" {
+		if err := set("approval", "approval", map[string]any{"id": f.approval}); err != nil {
 			return nil, err
 		}
 	}

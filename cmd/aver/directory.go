@@ -123,6 +123,17 @@ func (d *directory) Grants(context.Context) iter.Seq2[client.Grant, error] {
 	return items(d, (*authority.State).Grants, grantOf)
 }
 
+func (d *directory) Approvals(context.Context) iter.Seq2[client.Approval, error] {
+	now := aver.TimeOf(time.Now())
+	return items(d, (*authority.State).Approvals, func(a *authority.Approval) client.Approval {
+		out := client.Approval{ApprovalRequest: a.ApprovalRequest, Mark: client.Mark(a.Mark), State: a.State(now), Until: a.Until, Ended: (*client.Mark)(a.Ended)}
+		for _, v := range a.Votes {
+			out.Votes = append(out.Votes, client.Vote{Approver: v.Approver, Refused: v.Refused, Seen: v.Seen, Mark: client.Mark(v.Mark)})
+		}
+		return out
+	})
+}
+
 func (d *directory) Grant(_ context.Context, id string) (*client.Grant, error) {
 	st, err := d.state()
 	if err != nil {

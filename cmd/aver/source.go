@@ -21,6 +21,7 @@ type source interface {
 	Grants(ctx context.Context) iter.Seq2[client.Grant, error]
 	Grant(ctx context.Context, id string) (*client.Grant, error)
 	Credentials(ctx context.Context) iter.Seq2[client.Credential, error]
+	Approvals(ctx context.Context) iter.Seq2[client.Approval, error]
 
 	Logs(ctx context.Context) (map[client.LogName]client.LogHead, error)
 	Entries(ctx context.Context, log client.LogName, from uint64) iter.Seq2[client.Entry, error]

@@ -51,11 +51,12 @@ type Options struct {
 	// PublicLogs serves /log/ without a token. Leaves hold no personal data, but their number and times are there.
 	PublicLogs bool
 
-	MaxBody  int64         // bytes of a request's body; 0 means 1 MiB
-	MaxBatch int           // evaluations in one request; 0 means 1,000
-	Timeout  time.Duration // for one request; 0 means 15 s
-	Logger   *slog.Logger  // nil discards
-	Version  string        // of the program
+	MaxBody  int64            // bytes of a request's body; 0 means 1 MiB
+	MaxBatch int              // evaluations in one request; 0 means 1,000
+	Timeout  time.Duration    // for one request; 0 means 15 s
+	Now      func() time.Time // time.Now if nil
+	Logger   *slog.Logger     // nil discards
+	Version  string           // of the program
 }
 
 // Log is what the API uses of one of the logs.
@@ -108,6 +109,9 @@ func New(o Options) (*API, error) {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 15 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/aver-authz/aver"
@@ -16,6 +17,7 @@ type caller struct {
 	name   string // of the credential
 	method string // as in [aver.By]
 	role   aver.Role
+	person *aver.Ref // whom the credential belongs to; nil: a program
 }
 
 // anonymous is the caller's name where nobody is authenticated.
@@ -29,6 +31,8 @@ var (
 	evaluate  = access{aver.RolePEP, aver.RoleAdmin}
 	read      = access{aver.RoleAuditor, aver.RoleAdmin}
 	admin     = access{aver.RoleAdmin}
+	answer    = access{aver.RoleApprover, aver.RoleAdmin}
+	approvals = access{aver.RoleApprover, aver.RoleAuditor, aver.RoleAdmin}
 	everybody = access{aver.RolePEP, aver.RoleAuditor, aver.RoleAdmin} // with a token
 )
 
@@ -66,7 +70,7 @@ func (a *API) authenticate(rt route, c *call) error {
 	if err != nil {
 		return err
 	}
-	c.caller = caller{name: credential.Name, method: "bearer", role: credential.Role}
+	c.caller = caller{name: credential.Name, method: "bearer", role: credential.Role, person: credential.Subject}
 	if !rt.access.allows(credential.Role) {
 		c.w.Header().Set("WWW-Authenticate", `Bearer realm="aver", error="insufficient_scope"`)
 		return &problem{Slug: "forbidden", Status: http.StatusForbidden,
@@ -97,7 +101,28 @@ func (a *API) admitLocal(c *call) error {
 // by is how events name the caller.
 func (c *call) by() aver.By { return aver.By{Name: c.caller.name, Method: c.caller.method} }
 
+// Headers by which an instance of a PEP numbers its requests, so that what never arrived is found.
+const (
+	instanceHeader = "X-Aver-PEP-Instance"
+	sequenceHeader = "X-Aver-PEP-Sequence"
+)
+
 // pep is how records name the caller.
-func (c *call) pep() aver.PEP {
-	return aver.PEP{Credential: c.caller.name, RequestID: c.Header.Get("X-Request-ID")}
+func (c *call) pep() (aver.PEP, error) {
+	p := aver.PEP{Credential: c.caller.name, Instance: c.Header.Get(instanceHeader), RequestID: c.Header.Get("X-Request-ID")}
+	number := c.Header.Get(sequenceHeader)
+	if p.Instance != "" {
+		if err := aver.ValidateInstance(p.Instance); err != nil {
+			return p, &problem{Slug: "invalid-request", Status: http.StatusBadRequest, Detail: instanceHeader + ": " + err.Error()}
+		}
+	}
+	if number == "" {
+		return p, nil
+	}
+	var err error
+	if p.Sequence, err = strconv.ParseUint(number, 10, 53); err != nil || p.Sequence == 0 || p.Instance == "" {
+		return p, &problem{Slug: "invalid-request", Status: http.StatusBadRequest,
+			Detail: sequenceHeader + ": a whole number from 1 to 9007199254740991, beside " + instanceHeader}
+	}
+	return p, nil
 }

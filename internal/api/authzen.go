@@ -39,12 +39,17 @@ func (a *API) evaluateOne(c *call, v any, start time.Time) error {
 	if err := q.Err(); err != nil {
 		return err
 	}
-	answer, err := a.o.PDP.Decide(c.Context(), q, c.pep())
+	pep, err := c.pep()
+	if err != nil {
+		return err
+	}
+	answer, err := a.o.PDP.Decide(c.Context(), q, pep)
 	if err != nil {
 		return err
 	}
 	a.metrics.released([]*aver.Answer{answer}, time.Since(start))
 	c.notes = append(c.notes, "evaluation_id", answer.EvaluationID, "outcome", answer.Outcome.String())
+	answer.AccessRequestEndpoint = a.baseURL(c) + accessRequestsPath
 	body, err := answer.JSON()
 	if err != nil {
 		return err
@@ -78,13 +83,17 @@ func (a *API) evaluations(c *call) error {
 	if len(queries) == 0 {
 		return a.evaluateOne(c, v, start)
 	}
+	pep, err := c.pep()
+	if err != nil {
+		return err
+	}
 	// All are given their place in the log before any is waited for: they share one commit.
 	var pending []*pdp.Pending
 	for _, q := range queries {
 		if err := c.Context().Err(); err != nil {
 			return err
 		}
-		p, err := a.o.PDP.Submit(q, c.pep())
+		p, err := a.o.PDP.Submit(q, pep)
 		if err != nil {
 			return err
 		}
@@ -99,6 +108,7 @@ func (a *API) evaluations(c *call) error {
 		if answers[i], err = p.Wait(c.Context()); err != nil {
 			return err
 		}
+		answers[i].AccessRequestEndpoint = a.baseURL(c) + accessRequestsPath
 		if bodies[i], err = answers[i].JSON(); err != nil {
 			return err
 		}
@@ -211,8 +221,8 @@ func withError(answer []byte, message string) ([]byte, error) {
 	return json.Marshal(a)
 }
 
-// metadata is AuthZEN's PDP metadata (section 9). It names only what there is.
-func (a *API) metadata(c *call) error {
+// baseURL is the URL by which callers reach the server.
+func (a *API) baseURL(c *call) string {
 	base := strings.TrimSuffix(a.o.ExternalURL, "/")
 	if base == "" {
 		u := url.URL{Scheme: "http", Host: c.Host}
@@ -221,9 +231,16 @@ func (a *API) metadata(c *call) error {
 		}
 		base = u.String()
 	}
+	return base
+}
+
+// metadata is AuthZEN's PDP metadata (section 9). It names only what there is.
+func (a *API) metadata(c *call) error {
+	base := a.baseURL(c)
 	return c.writeJSON(http.StatusOK, struct {
 		PDP         string `json:"policy_decision_point"`
 		Evaluation  string `json:"access_evaluation_endpoint"`
 		Evaluations string `json:"access_evaluations_endpoint"`
-	}{base, base + evaluationPath, base + evaluationsPath})
+		Requests    string `json:"access_request_endpoint"`
+	}{base, base + evaluationPath, base + evaluationsPath, base + accessRequestsPath})
 }

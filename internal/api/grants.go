@@ -63,6 +63,7 @@ func (a *API) issueCredential(c *call) error {
 		Name    string    `json:"name"`
 		Role    aver.Role `json:"role"`
 		Expires aver.Time `json:"expires,omitzero"`
+		Subject *aver.Ref `json:"subject,omitempty"`
 		withReason
 	}
 	if err := a.decode(c, a.o.MaxBody, &body); err != nil {
@@ -72,7 +73,7 @@ func (a *API) issueCredential(c *call) error {
 		return conflict("the name %q was already used; names of credentials stand in records, so they are used once", body.Name)
 	}
 	token, made, err := a.o.PAP.IssueCredential(c.Context(), c.by(), c.reason(body.Reason),
-		aver.Credential{Name: body.Name, Role: body.Role, Expires: body.Expires})
+		aver.Credential{Name: body.Name, Role: body.Role, Expires: body.Expires, Subject: body.Subject})
 	changed, err := a.changed(c, made, err)
 	if err != nil {
 		return err

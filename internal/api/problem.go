@@ -19,6 +19,7 @@ import (
 // problem is an error as callers see it (RFC 9457). It holds nothing of the server's inside; that is logged.
 type problem struct {
 	Slug     string          // of the type, urn:aver:problem:<slug>
+	Type     string          // in place of that, where a profile names the type
 	Status   int             // HTTP
 	Detail   string          // plain words
 	Pointer  string          // RFC 6901, to the member that is wrong
@@ -62,6 +63,14 @@ var titles = map[string]string{
 	"unavailable":            "Decisions and changes can't be recorded at the moment",
 	"timeout":                "The request took too long",
 	"internal":               "The server made a mistake",
+
+	"not_requestable":        "Nothing can be approved here",
+	"expired_denial":         "The decision is too old to ask for its approval",
+	"invalid_denial_binding": "The request is not the one that was decided",
+	"duplicate_request":      "The idempotency key was used already",
+	"unknown_task":           "There is no such access request",
+	"task_expired":           "The access request has expired",
+	"invalid_task_state":     "The access request has ended",
 }
 
 // problemOf maps an error to what the caller is told. Whatever is not listed is a mistake of ours, of which callers
@@ -161,6 +170,9 @@ func (p *problem) writeAuthZEN(c *call) {
 }
 
 func (p *problem) write(c *call) {
+	if p.Type == "" {
+		p.Type = "urn:aver:problem:" + p.Slug
+	}
 	body, err := json.Marshal(struct {
 		Type     string          `json:"type"`
 		Title    string          `json:"title"`
@@ -169,7 +181,7 @@ func (p *problem) write(c *call) {
 		Field    string          `json:"field,omitempty"`
 		Position *position       `json:"position,omitempty"`
 		Errors   []bundleProblem `json:"errors,omitempty"`
-	}{"urn:aver:problem:" + p.Slug, titles[p.Slug], p.Status, p.Detail, p.Pointer, p.Position, p.Errors})
+	}{p.Type, titles[p.Slug], p.Status, p.Detail, p.Pointer, p.Position, p.Errors})
 	if err != nil {
 		panic(err) // strings and numbers only
 	}

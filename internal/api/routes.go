@@ -49,6 +49,14 @@ var routes = []route{
 	{pattern: "POST /v1/credentials", access: admin, handle: (*API).issueCredential},
 	{pattern: "POST /v1/credentials/{name}/revoke", access: admin, handle: (*API).revokeCredential},
 
+	{pattern: "POST " + accessRequestsPath, access: evaluate, handle: (*API).requestAccess},
+	{pattern: "GET " + accessRequestsPath + "/{id}", access: everybody, handle: (*API).getAccessRequest},
+	{pattern: "POST " + accessRequestsPath + "/{id}/cancel", access: evaluate, handle: (*API).cancelAccessRequest},
+	{pattern: "GET /v1/approvals", access: approvals, handle: (*API).listApprovals},
+	{pattern: "GET /v1/approvals/{id}", access: approvals, handle: (*API).getApproval},
+	{pattern: "POST /v1/approvals/{id}/approve", access: answer, handle: (*API).approve},
+	{pattern: "POST /v1/approvals/{id}/refuse", access: answer, handle: (*API).refuse},
+
 	{pattern: "GET /v1/decisions", access: read, handle: (*API).listDecisions},
 	{pattern: "GET /v1/decisions/{id}", access: read, handle: (*API).getDecision},
 	{pattern: "GET /v1/decisions/{id}/proof", access: read, handle: (*API).proveDecision},

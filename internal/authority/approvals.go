@@ -25,7 +25,7 @@ const (
 // Approval is a request for approval and what became of it.
 type Approval struct {
 	aver.ApprovalRequest
-	Mark   // of the event that requested it
+	Mark                  // of the event that requested it
 	Status ApprovalStatus `json:"status"`
 	Votes  []Vote         `json:"votes,omitempty"` // in their order; a refusal is the last
 	Until  aver.Time      `json:"until,omitzero"`  // until when it can be used, once approved
@@ -38,6 +38,18 @@ type Vote struct {
 	Refused  bool     `json:"refused,omitempty"`
 	Seen     string   `json:"seen"` // digest of what the approver was shown
 	Mark
+}
+
+// State is where the request stands at a time, in the words of the OpenID Access
+// Request & Approval Profile: pending, approved, denied, expired or cancelled.
+func (a *Approval) State(now aver.Time) string {
+	switch {
+	case a.Status == ApprovalRefused:
+		return "denied"
+	case a.Status == ApprovalPending && now >= a.Deadline, a.Status == ApprovalApproved && now >= a.Until:
+		return "expired"
+	}
+	return string(a.Status)
 }
 
 // Approval returns a request for approval, whatever became of it.

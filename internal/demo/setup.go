@@ -80,7 +80,7 @@ func Setup(ctx context.Context, admin *client.Client, say func(format string, ar
 		}
 	}
 	say("  %-12s %d issued, in chains of one to three hops\n", "grants", len(issued))
-	pepToken, _, err = admin.IssueCredential(ctx, "northwind-gateway", aver.RolePEP, 0, reason)
+	pepToken, _, err = admin.IssueCredential(ctx, aver.Credential{Name: "northwind-gateway", Role: aver.RolePEP}, reason)
 	if err != nil {
 		return "", fmt.Errorf("issue the credential of the gateway: %w", err)
 	}

@@ -76,8 +76,7 @@ func (d *decider) approved(rule *policy.Rule) (met bool, reason *aver.Reason) {
 			for _, v := range a.Votes {
 				by = append(by, v.Approver.String())
 			}
-			r := because(aver.ReasonApproved, nil, "", a.ID+" by "+strings.Join(by, ", "))
-			r.Policy = rule.ID
+			r := because(aver.ReasonApproved, rule, "", a.ID+" by "+strings.Join(by, ", "))
 			return true, &r
 		}
 	}

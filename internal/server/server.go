@@ -169,7 +169,7 @@ func (s *Server) openAPI() (err error) {
 		Registry:    registry,
 		ExternalURL: s.cfg.ExternalURL, NoAuth: s.cfg.InsecureNoAuth, PublicLogs: s.cfg.PublicLogs,
 		MaxBody: s.cfg.MaxBody, MaxBatch: s.cfg.MaxBatch, Timeout: s.cfg.Timeout,
-		Logger: s.cfg.Logger, Version: s.cfg.Version,
+		Now: s.cfg.Now, Logger: s.cfg.Logger, Version: s.cfg.Version,
 	})
 	return err
 }

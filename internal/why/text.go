@@ -284,6 +284,7 @@ func (p page) authority(e *Explanation) {
 	for i, hop := range e.Authority.Chain {
 		p.hop(i+1, hop)
 	}
+	p.cited(e)
 }
 
 func (p page) hop(n int, h Hop) {
