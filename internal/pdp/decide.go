@@ -121,6 +121,9 @@ func (d *decider) resolveChain() {
 		case i > 0 && before == nil: // the link before is unknown, which is said already
 		case !at.IsZero() && g.From != at:
 			fault(aver.ReasonChainBroken, id, fmt.Sprintf("it was given by %s, not by %s", g.From, at))
+		case i > 0 && g.Parent == "":
+			// What somebody gives on their own authority does not pass on what others gave them.
+			fault(aver.ReasonChainBroken, id, fmt.Sprintf("it does not delegate %s further: it was not issued under it", before.ID))
 		case g.Parent != "" && (before == nil || g.Parent != before.ID):
 			fault(aver.ReasonChainBroken, id, fmt.Sprintf("it delegates %s further, which does not stand before it", g.Parent))
 		}

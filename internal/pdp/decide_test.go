@@ -144,6 +144,7 @@ func TestChains(t *testing.T) {
 		w.grant(aver.Grant{ID: "short", From: alice, To: bot, Expires: start + 5000})
 		w.grant(aver.Grant{ID: "late", From: alice, To: bot, NotBefore: start + 50_000})
 		w.grant(aver.Grant{ID: "back", From: sub, To: bot, Depth: 1})
+		w.grant(aver.Grant{ID: "own", From: bot, To: sub})
 		return w
 	}
 	chain := func(ids ...string) string { return `"delegation":["` + strings.Join(ids, `","`) + `"]` }
@@ -164,8 +165,9 @@ func TestChains(t *testing.T) {
 		{"not yet", pay(botJSON, 50, chain("late")), aver.Denied, []aver.ReasonCode{aver.ReasonGrantPending}},
 		{"somebody else's grant", pay(subJSON, 50, chain("g1")), aver.Denied, []aver.ReasonCode{aver.ReasonChainBroken}},
 		{"a link missing", pay(subJSON, 50, chain("g2")), aver.Denied, []aver.ReasonCode{aver.ReasonChainBroken}},
+		{"a link that was not given under the one before", pay(subJSON, 50, chain("g1", "own")), aver.Denied, []aver.ReasonCode{aver.ReasonChainBroken}},
 		{"wrong order", pay(subJSON, 50, chain("g2", "g1")), aver.Denied, []aver.ReasonCode{aver.ReasonChainBroken, aver.ReasonChainTooLong, aver.ReasonChainBroken, aver.ReasonChainBroken}},
-		{"a circle", pay(botJSON, 50, chain("g1", "g2", "back")), aver.Denied, []aver.ReasonCode{aver.ReasonChainTooLong, aver.ReasonChainTooLong, aver.ReasonChainLoop}},
+		{"a circle", pay(botJSON, 50, chain("g1", "g2", "back")), aver.Denied, []aver.ReasonCode{aver.ReasonChainTooLong, aver.ReasonChainTooLong, aver.ReasonChainBroken, aver.ReasonChainLoop}},
 		{"too long", pay(botJSON, 50, chain("a", "b", "c", "d", "e", "f", "g", "h", "i")), aver.Denied, []aver.ReasonCode{aver.ReasonChainTooLong}},
 	} {
 		d := build().decide(c.request)
