@@ -18,7 +18,7 @@ from the log. The script
 Formats: C2SP tlog-checkpoint, tlog-tiles and signed-note; RFC 6962, section 2.1.
 Exit status: 0 all is well, 1 something is wrong, 2 it could not be checked.
 """
-import argparse, base64, hashlib, json, os, subprocess, sys, tempfile, urllib.request
+import argparse, base64, gzip, hashlib, json, os, subprocess, sys, tempfile, urllib.request
 
 TILE = 256
 
@@ -144,7 +144,8 @@ class Log:
     def read(self, name):
         if "://" not in self.where:
             with open(os.path.join(self.where, name), "rb") as f:
-                return f.read()
+                data = f.read()
+            return gzip.decompress(data) if name.startswith("tile/entries/") else data
         request = urllib.request.Request(f"{self.where}/{name}")
         if self.token:
             request.add_header("Authorization", "Bearer " + self.token)

@@ -334,6 +334,9 @@ func (l *Log) rebuild(tiles []tlog.Tile) error {
 				w.discard()
 				return err
 			}
+			if t.L == entriesLevel {
+				data = packBundle(data)
+			}
 			w.add(tilePath(t), data)
 		}
 		if err := w.commit(); err != nil {

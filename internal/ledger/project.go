@@ -108,8 +108,8 @@ func (l *Log) projectTo(size, target uint64) error {
 	err := l.recentLeaves(p.edge.size, size, func(i uint64, hash tlog.Hash, leaf []byte) {
 		p.bundle = appendBundle(p.bundle, leaf)
 		if i%tileWidth == tileWidth-1 {
-			w.add(tilePath(tlog.Tile{H: tileHeight, L: entriesLevel, N: int64(i / tileWidth), W: tileWidth}), p.bundle)
-			p.bundle = make([]byte, 0, len(p.bundle)+len(p.bundle)/8) // the old one is being written
+			w.add(tilePath(tlog.Tile{H: tileHeight, L: entriesLevel, N: int64(i / tileWidth), W: tileWidth}), packBundle(p.bundle))
+			p.bundle = p.bundle[:0]
 		}
 		p.edge.append(hash, full)
 	})
@@ -125,7 +125,7 @@ func (l *Log) projectTo(size, target uint64) error {
 			}
 		}
 		if t := tileAt(entriesLevel, int64(size/tileWidth), size); t.W > 0 {
-			w.add(tilePath(t), p.bundle)
+			w.add(tilePath(t), packBundle(p.bundle))
 		}
 		p.partials = size
 	}

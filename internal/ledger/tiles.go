@@ -118,7 +118,11 @@ func (r *reader) storedTile(t tlog.Tile) ([]byte, error) {
 			continue
 		}
 		if t.L == entriesLevel {
-			if b, ok := cutBundle(b, t.W); ok {
+			plain, err := unpackBundle(b)
+			if err != nil {
+				return nil, &CorruptError{File: tilePath(stored), Offset: -1, Index: firstIndex(t), Reason: err.Error()}
+			}
+			if b, ok := cutBundle(plain, t.W); ok {
 				return b, nil
 			}
 		} else if len(b) >= t.W*tlog.HashSize {

@@ -207,6 +207,10 @@ func (t *verifiedTree) compare(level int, n int64, width int, data []byte) {
 		want := data[:min(len(data), w*tlog.HashSize)]
 		if level == entriesLevel {
 			want, _ = cutBundle(data, w)
+			if got, err = unpackBundle(got); err != nil {
+				v.finding(name, -1, firstIndex(tile), "the entry bundle is damaged: %s", err)
+				continue
+			}
 		}
 		covered = covered || w >= need
 		if !bytes.Equal(got, want) {
