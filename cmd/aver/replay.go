@@ -22,7 +22,8 @@ func (c *cli) replay() *cobra.Command {
 		Short: "Decide every recorded decision again, from the logs alone",
 		Long: `Decides each recorded request again, at the authority state that its record cites, and compares the
 bytes. A record gives match, mismatch (with the difference), or undetermined (with what is missing, such
-as a withheld value). It reads only, and a server may run meanwhile.
+as a withheld value). What is recorded about activities, their continuity and findings, is found out again
+in the same way. It reads only, and a server may run meanwhile.
 
 With --policy the past is decided with a candidate bundle, in place of the active one of its name or
 beside the others, and the outcomes that would change are listed by pair, with examples.
@@ -75,7 +76,7 @@ Exit status: 0 every decision matches; 1 one does not, or is undetermined and so
 			} else {
 				c.printReplayed(summary, o.Candidate)
 			}
-			if err == nil && o.Candidate == nil && summary.Match != summary.Decisions {
+			if err == nil && o.Candidate == nil && (summary.Match != summary.Decisions || summary.Activities.Match != summary.Activities.Total) {
 				err = &wrongError{}
 			}
 			return err
@@ -120,6 +121,13 @@ func (c *cli) printReplayed(s replayed, candidate *policy.Bundle) {
 	} else {
 		c.printf("%s decided again: %d match, %d mismatch, %d undetermined\n", decided, s.Match, s.Mismatch, s.Undetermined)
 	}
+	if a := s.Activities; a.Total > 0 {
+		c.printf("%s followed again: %d match, %d mismatch, %d undetermined\n", plural(a.Total, "activity", "activities"), a.Match, a.Mismatch, a.Undetermined)
+		for _, p := range a.Problems {
+			c.printf("  %s %s (entry %d)\n", p.Verdict, p.ID, p.Index)
+			c.printWhy(p.Difference, p.Missing)
+		}
+	}
 	if s.Frames != nil {
 		c.printf("%s exported, %d skipped\n", plural(s.Frames.Frames, "frame", "frames"), s.Frames.Skipped)
 	}
@@ -128,12 +136,16 @@ func (c *cli) printReplayed(s replayed, candidate *policy.Bundle) {
 			continue // a flip, listed above
 		}
 		c.printf("  %s %s (entry %d)\n", p.Verdict, p.ID, p.Index)
-		for _, d := range p.Difference {
-			c.printf("    %s\n", d)
-		}
-		for _, m := range p.Missing {
-			c.printf("    missing: %s\n", m)
-		}
+		c.printWhy(p.Difference, p.Missing)
+	}
+}
+
+func (c *cli) printWhy(differences, missing []string) {
+	for _, d := range differences {
+		c.printf("    %s\n", d)
+	}
+	for _, m := range missing {
+		c.printf("    missing: %s\n", m)
 	}
 }
 

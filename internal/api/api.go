@@ -15,12 +15,14 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/aver-authz/aver/internal/activity"
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
 	"github.com/aver-authz/aver/internal/why"
@@ -31,6 +33,8 @@ type Options struct {
 	PDP                  *pdp.Point
 	PAP                  *pap.Point
 	Authority, Decisions Log
+	Activities           *activity.Point
+	Tracker              *activity.Tracker
 
 	// FindDecision returns the index of the record with an evaluation id; [pdp.ErrNotFound] if there is none.
 	FindDecision func(id string) (uint64, error)
@@ -96,6 +100,7 @@ type API struct {
 	o       Options
 	mux     *http.ServeMux
 	metrics metrics
+	streams atomic.Int64                // of withdrawals
 	origins *http.CrossOriginProtection // with NoAuth
 }
 
@@ -119,6 +124,9 @@ func New(o Options) (*API, error) {
 	a := &API{o: o, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection()}
 	var err error
 	if a.metrics, err = newMetrics(o.Registry); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	if err := registerTracker(o.Registry, o.Tracker); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	for _, rt := range routes {
@@ -203,8 +211,12 @@ func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (a *API) handler(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(r.Context(), a.o.Timeout)
-		defer cancel()
+		ctx := r.Context()
+		if !rt.stream {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, a.o.Timeout)
+			defer cancel()
+		}
 		c := &call{Request: r.WithContext(ctx), w: &answerWriter{ResponseWriter: w}}
 		a.metrics.inFlight.Inc()
 		defer a.metrics.inFlight.Dec()

@@ -63,18 +63,16 @@ func (a *API) listDecisions(c *call) error {
 	at, bytes := min(before, size), 0
 	for scanned := 0; at > 0 && len(entries) < limit && scanned < maxScan && bytes < maxPageBytes; scanned++ {
 		at--
-		if outcome != nil {
-			text, err := a.o.Decisions.Leaf(at)
-			if err != nil {
-				return err
-			}
-			leaf, err := aver.ParseLeaf(text)
-			if err != nil {
-				return fmt.Errorf("entry %d: %w", at, err)
-			}
-			if leaf.Outcome == nil || *leaf.Outcome != *outcome {
-				continue
-			}
+		text, err := a.o.Decisions.Leaf(at)
+		if err != nil {
+			return err
+		}
+		leaf, err := aver.ParseLeaf(text)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", at, err)
+		}
+		if leaf.Kind != aver.KindDecision || outcome != nil && (leaf.Outcome == nil || *leaf.Outcome != *outcome) {
+			continue
 		}
 		e, err := a.o.Decisions.entry(at)
 		if err != nil {

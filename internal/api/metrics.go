@@ -1,11 +1,13 @@
 package api
 
 import (
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/activity"
 )
 
 type metrics struct {
@@ -14,6 +16,9 @@ type metrics struct {
 	requests    *prometheus.CounterVec // by route and status
 	unavailable prometheus.Counter
 	inFlight    prometheus.Gauge
+	activities  *prometheus.CounterVec // by status
+	findings    *prometheus.CounterVec // by code
+	continuity  *prometheus.CounterVec // by state, at an end
 }
 
 func newMetrics(r prometheus.Registerer) (metrics, error) {
@@ -36,10 +41,28 @@ func newMetrics(r prometheus.Registerer) (metrics, error) {
 			Name: "aver_http_requests_in_flight", Help: "HTTP requests that are being answered.",
 		}),
 	}
+	m.activities = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "aver_activities_total", Help: "Activities that were recorded, by status.",
+	}, []string{"status"})
+	m.findings = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "aver_activity_findings_total", Help: "What was not as it should be about recorded activities, by code; no_decision counts orphans.",
+	}, []string{"finding"})
+	m.continuity = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "aver_continuity_total", Help: "Activities that ended, by whether their authorization held until then.",
+	}, []string{"continuity"})
+	for _, s := range aver.ActivityStatuses() {
+		m.activities.WithLabelValues(string(s))
+	}
+	for _, f := range aver.FindingCodes() {
+		m.findings.WithLabelValues(string(f))
+	}
+	for _, s := range []aver.ContinuityState{aver.Held, aver.Lapsed, aver.ContinuityUnknown} {
+		m.continuity.WithLabelValues(string(s))
+	}
 	for _, outcome := range aver.Outcomes() {
 		m.decisions.WithLabelValues(outcome.String()) // so that each is there from the start
 	}
-	for _, c := range []prometheus.Collector{m.decisions, m.duration, m.requests, m.unavailable, m.inFlight} {
+	for _, c := range []prometheus.Collector{m.decisions, m.duration, m.requests, m.unavailable, m.inFlight, m.activities, m.findings, m.continuity} {
 		if err := r.Register(c); err != nil {
 			return m, err
 		}
@@ -52,4 +75,58 @@ func (m *metrics) released(answers []*aver.Answer, took time.Duration) {
 		m.decisions.WithLabelValues(a.Outcome.String()).Inc()
 	}
 	m.duration.Observe(took.Seconds())
+}
+
+func (m *metrics) reported(a *aver.ActivityAnswer) {
+	if a.Repeated {
+		return
+	}
+	m.activities.WithLabelValues(string(a.Status)).Inc()
+	for _, f := range a.Findings {
+		m.findings.WithLabelValues(string(f.Code)).Inc()
+	}
+	if a.Status.Ends() && a.Continuity != "" {
+		m.continuity.WithLabelValues(string(a.Continuity)).Inc()
+	}
+}
+
+// registerTracker registers what is known of open authorizations and of PEPs. Each is counted when it is asked for.
+func registerTracker(r prometheus.Registerer, t *activity.Tracker) error {
+	for _, g := range []struct {
+		name, help string
+		value      func(aver.Reconciliation) float64
+	}{
+		{"aver_authorizations_open", "Allowed decisions of which no end was reported.",
+			func(r aver.Reconciliation) float64 { return float64(r.Open) }},
+		{"aver_authorizations_withdrawn", "Open authorizations that have ended meanwhile.",
+			func(r aver.Reconciliation) float64 { return float64(r.Withdrawn) }},
+		{"aver_authorizations_without_outcome", "Open authorizations that are older than ten minutes.",
+			func(r aver.Reconciliation) float64 { return float64(r.WithoutOutcome) }},
+		{"aver_authorizations_dropped", "Authorizations that were not followed to an end, there being too many.",
+			func(r aver.Reconciliation) float64 { return float64(r.Dropped) }},
+		{"aver_pep_instances", "Instances of PEPs that number their requests.",
+			func(r aver.Reconciliation) float64 { return float64(len(r.Instances) + r.Unlisted) }},
+		{"aver_pep_instances_silent", "Instances of PEPs that have sent nothing for too long.", func(r aver.Reconciliation) (n float64) {
+			for _, i := range r.Instances {
+				if i.Silent {
+					n++
+				}
+			}
+			return n
+		}},
+		{"aver_pep_requests_missing", "Numbers that instances of PEPs gave to requests which never arrived.", func(r aver.Reconciliation) (n float64) {
+			for _, i := range r.Instances {
+				n += float64(i.Missing)
+			}
+			return n
+		}},
+	} {
+		gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 {
+			return g.value(t.Reconcile(olderThan, math.MaxInt))
+		})
+		if err := r.Register(gauge); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/activity"
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
 	"github.com/aver-authz/aver/internal/policy"
@@ -100,6 +101,8 @@ func (a *API) problemOf(err error) *problem {
 		return refusal(refused)
 	case errors.Is(err, pdp.ErrNotFound):
 		return &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: pdp.ErrNotFound.Error()}
+	case errors.Is(err, activity.ErrKeyReused), errors.Is(err, activity.ErrTooMany):
+		return &problem{Slug: "conflict", Status: http.StatusConflict, Detail: err.Error()}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return &problem{Slug: "timeout", Status: http.StatusServiceUnavailable, cause: err,
 			Detail: "the request was not finished in time; whether it was recorded is not known"}

@@ -7,6 +7,7 @@ type route struct {
 	handle  func(*API, *call) error
 	quiet   bool // logged at debug level when it succeeds
 	tiles   bool // may be configured to be public
+	stream  bool // takes as long as the caller stays
 }
 
 // routes is all that is served. GET patterns answer HEAD as well.
@@ -61,6 +62,12 @@ var routes = []route{
 	{pattern: "GET /v1/decisions/{id}", access: read, handle: (*API).getDecision},
 	{pattern: "GET /v1/decisions/{id}/proof", access: read, handle: (*API).proveDecision},
 	{pattern: "GET /v1/decisions/{id}/why", access: read, handle: (*API).explainDecision},
+	{pattern: "GET /v1/decisions/{id}/activities", access: read, handle: (*API).listActivities},
+	{pattern: "POST /v1/activities", access: evaluate, handle: (*API).reportActivity, quiet: true},
+	{pattern: "GET /v1/withdrawals", access: evaluate, handle: (*API).withdrawals, stream: true},
+	{pattern: "POST /v1/pep/heartbeat", access: evaluate, handle: (*API).heartbeat, quiet: true},
+	{pattern: "GET /v1/reconciliation", access: read, handle: (*API).reconciliation},
+
 	{pattern: "GET /v1/events", access: read, handle: (*API).listEvents},
 	{pattern: "GET /v1/events/{index}", access: read, handle: (*API).getEvent},
 	{pattern: "GET /v1/events/{index}/proof", access: read, handle: (*API).proveEvent},

@@ -58,7 +58,7 @@ func ExportFrames(ctx context.Context, authorityLog, decisionLog Log, w io.Write
 		if err == nil {
 			err = ctx.Err()
 		}
-		if err == nil {
+		if err == nil && !isActivity(e.Entry) {
 			err = x.decision(e)
 		}
 		if err != nil {

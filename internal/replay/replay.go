@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/activity"
 	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/pdp"
@@ -51,6 +52,8 @@ type Summary struct {
 	// Problems are the first results that are not matches, at most
 	// [Options.Examples] of each verdict.
 	Problems []Result `json:"problems,omitempty"`
+	// Activities are counted apart; none with a candidate bundle.
+	Activities ActivitySummary `json:"activities"`
 }
 
 // Flip is a pair of outcomes that a candidate bundle turns one into the other.
@@ -68,7 +71,9 @@ type Options struct {
 	Examples  int                      // how many examples of each sort; 0: 5
 	Workers   int                      // 0: one for each processor
 	Progress  func(done, total uint64) // called now and then; may be nil
-	Each      func(Result) error       // called for every record, in order; may be nil
+	Each      func(Result) error       // called for every decision, in order; may be nil
+	// EachActivity is called for every activity, in order; may be nil.
+	EachActivity func(ActivityResult) error
 }
 
 const chunkSize = 256
@@ -90,7 +95,7 @@ func Run(ctx context.Context, authorityLog, decisionLog Log, o Options) (Summary
 	if o.Candidate != nil {
 		whatIf = func(st *authority.State) *authority.State { return st.WithBundle(o.Candidate) }
 	}
-	r := &run{o: o, states: newStates(authorityLog, whatIf), flips: map[[2]aver.Outcome]*Flip{}, used: pdp.Usage{}, partial: o.From > 0}
+	r := &run{o: o, decisions: decisionLog, history: activity.NewHistory(authorityLog), chained: map[string]uint64{}, states: newStates(authorityLog, whatIf), flips: map[[2]aver.Outcome]*Flip{}, used: pdp.Usage{}, partial: o.From > 0}
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -148,6 +153,7 @@ func Run(ctx context.Context, authorityLog, decisionLog Log, o Options) (Summary
 			cancel(c.err)
 			break
 		}
+		r.done += uint64(len(c.entries))
 		if err := r.collect(c.results); err != nil {
 			cancel(err)
 			break
@@ -174,25 +180,39 @@ func newChunk() *chunk {
 	return &chunk{entries: make([]ledger.Indexed, 0, chunkSize), done: make(chan struct{})}
 }
 
-// decided is a result with the counters to chain.
+// decided is a result with the counters to chain, or that on an activity.
 type decided struct {
 	Result
 	counters []aver.Counter
+	activity *judged
 }
 
 type run struct {
-	o       Options
-	states  *states
-	out     Summary
-	flips   map[[2]aver.Outcome]*Flip
-	used    pdp.Usage // :: After of the latest record
-	partial bool      // the run did not begin at the first record, so chains begin anywhere
+	o         Options
+	decisions Log
+	history   *activity.History
+	chained   map[string]uint64 // evaluation id :: index of its latest activity
+	states    *states
+	out       Summary
+	flips     map[[2]aver.Outcome]*Flip
+	used      pdp.Usage // :: After of the latest record
+	done      uint64    // entries
+	partial   bool      // the run did not begin at the first record, so chains begin anywhere
 }
 
 func (r *run) decideAll(entries []ledger.Indexed) ([]decided, error) {
 	out := make([]decided, 0, len(entries))
 	for _, e := range entries {
-		d, err := r.decide(e)
+		if isActivity(e.Entry) && r.o.Candidate != nil {
+			continue
+		}
+		var d decided
+		var err error
+		if isActivity(e.Entry) {
+			d.activity, err = r.judge(e)
+		} else {
+			d, err = r.decide(e)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("decision log, entry %d: %w", e.Index, err)
 		}
@@ -289,6 +309,12 @@ func factsText(f aver.Facts) string { return fmt.Sprintf("events %v, absent %v",
 // counters of every limit form an unbroken chain.
 func (r *run) collect(results []decided) error {
 	for _, d := range results {
+		if d.activity != nil {
+			if err := r.collectActivity(d.activity); err != nil {
+				return err
+			}
+			continue
+		}
 		for _, c := range d.counters {
 			key := pdp.LimitKey{Grant: c.Grant, Name: c.Name}
 			before, known := r.used[key]
@@ -306,7 +332,7 @@ func (r *run) collect(results []decided) error {
 		}
 	}
 	if r.o.Progress != nil {
-		r.o.Progress(r.out.Decisions, r.o.To-r.o.From)
+		r.o.Progress(r.done, r.o.To-r.o.From)
 	}
 	return nil
 }

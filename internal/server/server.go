@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/activity"
 	"github.com/aver-authz/aver/internal/api"
 	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/datadir"
@@ -37,6 +38,7 @@ type Server struct {
 	decisions *ledger.Log
 	pap       *pap.Point
 	pdp       *pdp.Point
+	tracker   *activity.Tracker
 	api       *api.API
 	stopping  atomic.Bool
 
@@ -87,11 +89,19 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err := s.firstCredential(ctx); err != nil {
 		return fmt.Errorf("first administrator: %w", err)
 	}
+	s.tracker, err = activity.Open(activity.Options{
+		Decisions: s.decisions, History: activity.NewHistory(s.authority), Now: s.cfg.Now, Logger: s.cfg.Logger,
+		State: func() *authority.State { return s.pap.Current().State },
+	})
+	if err != nil {
+		return fmt.Errorf("open authorizations: %w", err)
+	}
 	s.pdp, err = pdp.Open(s.decisions, pdp.Options{
 		State: func() (*authority.State, aver.TreeHead) {
 			c := s.pap.Current()
 			return c.State, c.Head
 		},
+		Recorded:  s.tracker.Recorded,
 		UsageFile: s.dir.State("usage.json"), Now: s.cfg.Now, Logger: s.cfg.Logger,
 	})
 	if err != nil {
@@ -159,6 +169,7 @@ func (s *Server) openAPI() (err error) {
 	_, decisionsKey := s.dir.DecisionLog()
 	s.api, err = api.New(api.Options{
 		PDP: s.pdp, PAP: s.pap,
+		Activities: activity.NewPoint(s.pdp, s.tracker), Tracker: s.tracker,
 		Authority: logView(s.authority, authorityKey), Decisions: logView(s.decisions, decisionsKey),
 		FindDecision: func(id string) (uint64, error) {
 			size, _ := s.decisions.Head()
@@ -221,6 +232,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12},
 	}
+	h.RegisterOnShutdown(s.tracker.Close) // which ends the streams
 	served := make(chan error, 1)
 	go func() {
 		if s.cfg.TLSCert != "" {
@@ -257,6 +269,9 @@ func (s *Server) Close() error {
 func (s *Server) close() error {
 	s.stopping.Store(true)
 	var errs []error
+	if s.tracker != nil {
+		s.tracker.Close()
+	}
 	if s.pap != nil {
 		errs = append(errs, s.pap.Close())
 	}

@@ -1,0 +1,129 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aver-authz/aver"
+)
+
+const (
+	maxStreams     = 1000             // of withdrawals at once
+	writeTimeout   = 10 * time.Second // for a consumer to take what it is sent; a slower one has to connect again
+	keepAliveEvery = 15 * time.Second
+	maxWait        = time.Minute // of a long poll
+)
+
+// withdrawals tells a PEP which of the authorizations that it holds have ended: as server-sent events, or to who asks
+// for JSON, after waiting for some up to ?wait=. What came behind the cursor comes first.
+func (a *API) withdrawals(c *call) error {
+	if a.streams.Add(1) > maxStreams {
+		a.streams.Add(-1)
+		return &problem{Slug: "unavailable", Status: http.StatusServiceUnavailable, retryAfter: 5 * time.Second,
+			Detail: fmt.Sprintf("%d callers wait for withdrawals already", maxStreams)}
+	}
+	defer a.streams.Add(-1)
+	q := c.URL.Query()
+	instance, cursor := c.Header.Get(instanceHeader), q.Get("after")
+	if text := q.Get("instance"); text != "" {
+		instance = text
+	}
+	if instance != "" {
+		if err := aver.ValidateInstance(instance); err != nil {
+			return badParameter("instance", "%v", err)
+		}
+	}
+	if last := c.Header.Get("Last-Event-ID"); last != "" {
+		cursor = last
+	}
+	if strings.Contains(c.Header.Get("Accept"), "text/event-stream") {
+		return a.streamWithdrawals(c, instance, cursor)
+	}
+	wait := time.Duration(0)
+	if text := q.Get("wait"); text != "" {
+		var err error
+		if wait, err = time.ParseDuration(text); err != nil || wait < 0 || wait > maxWait {
+			return badParameter("wait", "a duration up to %s, such as 30s", maxWait)
+		}
+	}
+	return a.pollWithdrawals(c, instance, cursor, wait)
+}
+
+// pollWithdrawals answers as soon as there is something to tell, or when the time is over.
+func (a *API) pollWithdrawals(c *call, instance, cursor string, wait time.Duration) error {
+	control := http.NewResponseController(c.w.ResponseWriter)
+	_ = control.SetReadDeadline(time.Time{}) // where there is none to set, none ends the wait
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	for {
+		list, next, more, changed := a.o.Tracker.Withdrawals(c.caller.name, instance, cursor)
+		if len(list) == 0 && changed != nil && wait > 0 {
+			select {
+			case <-changed:
+				continue
+			case <-c.Context().Done():
+				return c.Context().Err()
+			case <-timeout.C:
+			}
+		}
+		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+		return c.writeJSON(http.StatusOK, struct {
+			Withdrawals []aver.Withdrawal `json:"withdrawals"`
+			Cursor      string            `json:"cursor"`
+			More        bool              `json:"more"`
+		}{append([]aver.Withdrawal{}, list...), next, more})
+	}
+}
+
+// streamWithdrawals sends server-sent events until the caller goes, is too slow, loses its credential, or the server
+// stops.
+func (a *API) streamWithdrawals(c *call, instance, cursor string) error {
+	control := http.NewResponseController(c.w.ResponseWriter)
+	_ = control.SetReadDeadline(time.Time{})
+	send := func(text string) bool {
+		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if _, err := c.w.Write([]byte(text)); err != nil {
+			return false
+		}
+		return control.Flush() == nil
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // a proxy must not hold it back
+	c.w.WriteHeader(http.StatusOK)
+	if !send("retry: 1000\n\n") {
+		return nil
+	}
+	alive := time.NewTicker(keepAliveEvery)
+	defer alive.Stop()
+	for {
+		list, next, more, changed := a.o.Tracker.Withdrawals(c.caller.name, instance, cursor)
+		cursor = next
+		var events strings.Builder
+		for _, w := range list {
+			data, err := json.Marshal(w)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&events, "id: %s\nevent: withdrawal\ndata: %s\n\n", w.Cursor, data)
+		}
+		if events.Len() > 0 && !send(events.String()) || changed == nil {
+			return nil
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-c.Context().Done():
+			return nil
+		case <-alive.C:
+			if a.authenticate(route{access: evaluate}, c) != nil || !send(": still here\n\n") {
+				return nil
+			}
+		}
+	}
+}
