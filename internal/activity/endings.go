@@ -105,6 +105,6 @@ func (t *Tracker) Withdrawals(credential, instance, cursor string) (list []aver.
 func (t *Tracker) closeStreams() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ended.wake()
+	t.ended.wake() // nothing, if it was stopped before
 	t.ended.stopped = true
 }

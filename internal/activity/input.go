@@ -201,7 +201,7 @@ func (t *Tracker) read(e ledger.Indexed) (*item, error) {
 		return nil, nil
 	}
 	record, err := aver.ParseRecord(e.Payload)
-	if err != nil {
+	if err != nil || record.PEP.Credential == aver.Self { // its own administration is no work in flight
 		return nil, err
 	}
 	it := newItem(record)

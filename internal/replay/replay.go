@@ -52,8 +52,8 @@ type Summary struct {
 	// Problems are the first results that are not matches, at most
 	// [Options.Examples] of each verdict.
 	Problems []Result `json:"problems,omitempty"`
-	// Activities are counted apart; none with a candidate bundle.
-	Activities ActivitySummary `json:"activities"`
+	// Activities are counted apart; left out if there are none, or with a candidate bundle.
+	Activities ActivitySummary `json:"activities,omitzero"`
 }
 
 // Flip is a pair of outcomes that a candidate bundle turns one into the other.
@@ -240,7 +240,7 @@ func (r *run) decide(e ledger.Indexed) (decided, error) {
 	for _, c := range record.Decision.Counters {
 		used[pdp.LimitKey{Grant: c.Grant, Name: c.Name}] = c.Before
 	}
-	q := pdp.NewQuery(req)
+	q := pdp.QueryOf(record, req)
 	again, evidence := pdp.Decide(version.state, q, record.Time, used)
 	for _, path := range evidence.Lacks(record.Omitted) {
 		out.Missing = append(out.Missing, path+", which was sent and not kept")
