@@ -76,6 +76,9 @@ func TestFormatsDocIsComplete(t *testing.T) {
 	words = append(words, constantsOf(t, "decision.go", "Gate")...)
 	words = append(words, constantsOf(t, "identity.go", "Kind")...)
 	words = append(words, constantsOf(t, "event.go", "EventType")...)
+	for _, typ := range []string{"ActivityStatus", "FindingCode", "ContinuityState", "LapseCause"} {
+		words = append(words, constantsOf(t, "activity.go", typ)...)
+	}
 	for _, o := range Outcomes() {
 		words = append(words, o.String())
 	}
@@ -103,7 +106,7 @@ func TestFormatsDocIsComplete(t *testing.T) {
 			members(f.Type)
 		}
 	}
-	for _, v := range []any{Record{}, Event{}, Receipt{}} {
+	for _, v := range []any{Record{}, Event{}, Receipt{}, Activity{}} {
 		members(reflect.TypeOf(v))
 	}
 	if !strings.Contains(doc, strconv.Itoa(MaxInteger)) || !strings.Contains(doc, "`"+Semantics+"`") {

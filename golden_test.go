@@ -38,6 +38,9 @@ func samples() []sample {
 		}
 		out = append(out, sample{"event/" + string(e.Type) + ".json", text})
 	}
+	for name, a := range sampleActivities() {
+		out = append(out, sample{"activity/" + name + ".json", must(a.Canonical())})
+	}
 	for kind, l := range sampleLeaves() {
 		out = append(out, sample{"leaf/" + kind + ".json", l.AppendCanonical(nil)})
 	}
@@ -98,6 +101,12 @@ func TestGoldenFilesReadBack(t *testing.T) {
 			t.Errorf("%s reads back otherwise (-want +got):\n%s", want.Type, d)
 		}
 	}
+	for name, want := range sampleActivities() {
+		got, err := ParseActivity(golden(t, "activity/"+name+".json"))
+		if d := cmp.Diff(want, got); err != nil || d != "" {
+			t.Errorf("%s reads back otherwise: %v (-want +got):\n%s", name, err, d)
+		}
+	}
 	for kind, want := range sampleLeaves() {
 		got, err := ParseLeaf(golden(t, "leaf/"+kind+".json"))
 		if d := cmp.Diff(want, got); err != nil || d != "" {
@@ -110,6 +119,7 @@ func TestGoldenFilesReadBack(t *testing.T) {
 func TestGoldenLeavesCommitToGoldenPayloads(t *testing.T) {
 	for leaf, payload := range map[string]string{
 		"leaf/decision.json": "record/permitted.json",
+		"leaf/activity.json": "activity/lapsed.json",
 		"leaf/event.json":    "event/grant.issued.json",
 	} {
 		l, err := ParseLeaf(golden(t, leaf))
@@ -460,7 +470,10 @@ func sampleLeaves() map[string]Leaf {
 	r := sampleRecords()[0]
 	decision := NewLeaf(r.Kind, r.ID, r.Time, r.AppendCanonical(nil))
 	decision.Outcome = &r.Decision.Outcome
-	out := map[string]Leaf{decision.Kind: decision}
+	a := sampleActivities()["lapsed"]
+	activity := NewLeaf(a.Kind, a.ID, a.Time, must(a.Canonical()))
+	activity.Type = string(a.Status)
+	out := map[string]Leaf{decision.Kind: decision, activity.Kind: activity}
 	for _, e := range sampleEvents() {
 		if e.Type != EventGrantIssued {
 			continue
