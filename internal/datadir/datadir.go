@@ -254,16 +254,19 @@ func (d *Dir) DecisionLog() (dir string, key ledger.Key) { return d.join(decisio
 // that it shows when the log's directory is replaced by an older copy. It is not synced, since it may be lost: then the
 // one before it, or none, is known.
 func (d *Dir) KeepSigned(logDir string, checkpoint []byte) error {
-	file := signedFile(d.path, filepath.Base(logDir))
+	file := d.SignedFile(logDir)
 	if err := os.WriteFile(file+".new", checkpoint, 0o600); err != nil {
 		return err
 	}
 	return os.Rename(file+".new", file)
 }
 
+// SignedFile is the file of [Dir.KeepSigned].
+func (d *Dir) SignedFile(logDir string) string { return signedFile(d.path, filepath.Base(logDir)) }
+
 // LastSigned reads what [Dir.KeepSigned] kept for the log in that directory; nil if there is nothing.
 func (d *Dir) LastSigned(logDir string) ([]byte, error) {
-	return readIfThere(signedFile(d.path, filepath.Base(logDir)))
+	return readIfThere(d.SignedFile(logDir))
 }
 
 func signedFile(dir, name string) string { return filepath.Join(dir, "keys", name+".signed") }

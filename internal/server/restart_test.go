@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/aver-authz/aver/internal/ledger"
@@ -119,5 +120,35 @@ func TestOlderCopyOfALogIsNotContinued(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused("nothing")
+	}
+}
+
+// What is kept of the last checkpoint beside the key is checked as well: were it passed over, it would protect nothing.
+func TestDamagedMemoryOfTheKey(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := open(t, server.Config{DataDir: dir}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "keys", "authority.signed")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)/2] ^= 1
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Open(t.Context(), server.Config{DataDir: dir}); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("open: %v", err)
+	}
+	report, err := verify.Run(t.Context(), verify.Options{Dir: dir})
+	if err != nil || report.OK || report.Logs[0].Findings[0].File != "../keys/authority.signed" {
+		t.Errorf("verify: %+v, %v", report, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, server.Config{DataDir: dir}).Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -107,13 +107,18 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("decision point: %w", err)
 	}
+	s.pap.Govern(s.pdp)
 	return s.openAPI()
 }
 
 func (s *Server) openLog(dir string, key ledger.Key) (*ledger.Log, error) {
 	last, err := s.dir.LastSigned(dir)
+	if err == nil && len(last) > 0 {
+		_, _, err = ledger.ParseCheckpoint(last, key.Signer.Name(), key.Verifier)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s, the last checkpoint that the log's key signed: %w; put the file back, or delete it if you know that the log is the latest",
+			s.dir.SignedFile(dir), err)
 	}
 	return ledger.Open(dir, ledger.Options{
 		LastSigned: last,
@@ -151,7 +156,7 @@ func (s *Server) firstCredential(ctx context.Context) error {
 	case len(token) < len(pap.NewToken()):
 		return fmt.Errorf("%s holds no token: delete the file and start again", file)
 	}
-	_, err = s.pap.Do(ctx, aver.By{Name: "aver", Method: "internal"}, "the administrator of the first start",
+	_, err = s.pap.Do(ctx, pap.Administrator{By: aver.By{Name: aver.Self, Method: aver.MethodInternal}}, "the administrator of the first start",
 		aver.EventCredentialIssued, aver.Credential{Name: adminName, Role: aver.RoleAdmin, Digest: aver.Digest([]byte(token))})
 	if err != nil && !errors.Is(err, pap.ErrNotIncluded) {
 		return err

@@ -9,6 +9,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -165,12 +166,20 @@ func (v *verifier) log(ctx context.Context, dir string, k key, check func(ledger
 	if v.o.Progress != nil {
 		progress = func(done, total int64) { v.o.Progress(k.Origin, done, total) }
 	}
+	var damaged []ledger.Finding
+	if len(k.signed) > 0 {
+		if _, _, err := ledger.ParseCheckpoint(k.signed, k.Origin, k.Verifier); err != nil {
+			damaged = []ledger.Finding{{File: "../keys/" + filepath.Base(dir) + ".signed", Offset: -1, What: err.Error()}}
+			k.signed = nil
+		}
+	}
 	report, err := ledger.Verify(ctx, dir, ledger.VerifyOptions{
 		Origin: k.Origin, Verifier: k.Verifier, LastSigned: k.signed, CheckEntry: check, Progress: progress,
 	})
 	if err != nil {
 		return Log{}, fmt.Errorf("log %s: %w", k.Origin, err)
 	}
+	report.Findings = append(report.Findings, damaged...)
 	return Log{Report: report, Key: k.VKey, Brought: k.brought}, nil
 }
 
