@@ -102,6 +102,7 @@ type API struct {
 	metrics metrics
 	streams atomic.Int64                // of withdrawals
 	origins *http.CrossOriginProtection // with NoAuth
+	pages   pageTokens                  // of searches
 }
 
 // New returns the handler.
@@ -128,6 +129,9 @@ func New(o Options) (*API, error) {
 	}
 	if err := registerTracker(o.Registry, o.Tracker); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	if a.pages, err = newPageTokens(); err != nil {
+		return nil, err
 	}
 	for _, rt := range routes {
 		a.mux.Handle(rt.pattern, a.handler(rt))

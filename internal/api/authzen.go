@@ -241,6 +241,10 @@ func (a *API) metadata(c *call) error {
 		PDP         string `json:"policy_decision_point"`
 		Evaluation  string `json:"access_evaluation_endpoint"`
 		Evaluations string `json:"access_evaluations_endpoint"`
+		Subjects    string `json:"search_subject_endpoint"`
+		Resources   string `json:"search_resource_endpoint"`
+		Actions     string `json:"search_action_endpoint"`
 		Requests    string `json:"access_request_endpoint"`
-	}{base, base + evaluationPath, base + evaluationsPath, base + accessRequestsPath})
+	}{base, base + evaluationPath, base + evaluationsPath,
+		base + searchSubjectPath, base + searchResourcePath, base + searchActionPath, base + accessRequestsPath})
 }

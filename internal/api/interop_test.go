@@ -55,21 +55,26 @@ type payloads struct {
 	} `json:"evaluations"`
 }
 
-// interop reads a file of the AuthZEN interop payloads, which lie beside the repository and are no part of it.
 func interop(t *testing.T, name string) (p payloads) {
+	t.Helper()
+	if err := json.Unmarshal(interopFile(t, name), &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// interopFile reads a file of the AuthZEN interop payloads, which lie beside the repository and are no part of it.
+func interopFile(t *testing.T, name string) []byte {
 	t.Helper()
 	file := filepath.Join("..", "..", "..", "shared", "authzen", name)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		t.Skipf("the AuthZEN interop payloads are not there (%s); TestTodo and TestGateway cover the same policies", file)
+		t.Skipf("the AuthZEN interop payloads are not there (%s); TestTodo, TestGateway and TestR15SearchResults cover the same policies", file)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(text, &p); err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return text
 }
 
 func (s *service) holdTo(p payloads) {

@@ -316,7 +316,7 @@ func TestMethodsAndPaths(t *testing.T) {
 	for _, path := range []string{"/", "/v1", "/v2/policies", "/v1/decisions/x/y", "/favicon.ico"} {
 		s.admin("GET", path, nil).problem(404, "not-found")
 	}
-	if x := s.admin("POST", "/access/v1/search/subject", "{}").ok(404); x.header.Get("Content-Type") != "application/json" {
+	if x := s.admin("POST", "/access/v1/search/nothing", "{}").ok(404); x.header.Get("Content-Type") != "application/json" {
 		t.Errorf("%v", x.header)
 	}
 	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"} {

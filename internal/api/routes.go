@@ -14,6 +14,9 @@ type route struct {
 var routes = []route{
 	{pattern: "POST " + evaluationPath, access: evaluate, handle: (*API).evaluation, quiet: true},
 	{pattern: "POST " + evaluationsPath, access: evaluate, handle: (*API).evaluations, quiet: true},
+	{pattern: "POST " + searchSubjectPath, access: everybody, handle: (*API).searchSubjects},
+	{pattern: "POST " + searchResourcePath, access: everybody, handle: (*API).searchResources},
+	{pattern: "POST " + searchActionPath, access: everybody, handle: (*API).searchActions},
 	{pattern: "GET /.well-known/authzen-configuration", access: public, handle: (*API).metadata},
 
 	{pattern: "GET /healthz", access: public, handle: (*API).healthz},
