@@ -2,21 +2,22 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
+	"github.com/google/uuid"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/bench/workload"
 	"github.com/aver-authz/aver/internal/authority"
-	"github.com/aver-authz/aver/internal/datadir"
 	"github.com/aver-authz/aver/internal/ledger"
-	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
 	"github.com/aver-authz/aver/internal/policy"
 )
@@ -62,47 +63,23 @@ func middle[T float64 | time.Duration](v []T) T {
 	return v[len(v)/2]
 }
 
-// durableDecisions lets many goroutines decide on a real data directory, and returns decisions/s and the average bytes of
-// an entry.
+// durableDecisions lets many goroutines decide on a real log, and returns decisions/s and the average bytes of an entry.
 func durableDecisions(ctx context.Context, dir string, seed uint64, d time.Duration) (rate, entryBytes float64, err error) {
-	data, err := datadir.Open(dir, "")
+	state, head, err := stateWith(10)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer data.Close()
-	open := func(dir string, key ledger.Key) (*ledger.Log, error) {
-		return ledger.Open(dir, ledger.Options{Origin: key.Signer.Name(), Signer: key.Signer, Verifier: key.Verifier})
-	}
-	events, err := open(data.AuthorityLog())
+	const origin = "bench.example/decisions"
+	key, _, err := ledger.NewKey(origin)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer events.Close()
-	decisions, err := open(data.DecisionLog())
+	decisions, err := ledger.Open(dir, ledger.Options{Origin: origin, Signer: key.Signer, Verifier: key.Verifier})
 	if err != nil {
 		return 0, 0, err
 	}
 	defer decisions.Close()
-	admin, err := pap.Open(ctx, events, pap.Options{})
-	if err != nil {
-		return 0, 0, err
-	}
-	defer admin.Close()
-	bundle, err := payments(10)
-	if err != nil {
-		return 0, 0, err
-	}
-	by := aver.By{Name: "bench", Method: "internal"}
-	if _, err := admin.Publish(ctx, by, "benchmark", bundle); err != nil {
-		return 0, 0, err
-	}
-	if _, err := admin.Do(ctx, by, "benchmark", aver.EventPolicyActivated, aver.PolicyRef{Name: bundle.Name(), Digest: bundle.Digest()}); err != nil {
-		return 0, 0, err
-	}
-	point, err := pdp.Open(decisions, pdp.Options{State: func() (*authority.State, aver.TreeHead) {
-		at := admin.Current()
-		return at.State, at.Head
-	}})
+	point, err := pdp.Open(decisions, pdp.Options{State: func() (*authority.State, aver.TreeHead) { return state, head }})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -122,7 +99,8 @@ func durableDecisions(ctx context.Context, dir string, seed uint64, d time.Durat
 		return 0, 0, err
 	}
 	var bytes, n float64
-	for e, err := range decisions.Entries(before, before+1000) {
+	size, _ := decisions.Head()
+	for e, err := range decisions.Entries(before, min(size, before+1000)) {
 		if err != nil {
 			return 0, 0, err
 		}
@@ -152,6 +130,44 @@ func repeat(d time.Duration, work func(i int) error) (rate float64, err error) {
 	}
 	wg.Wait()
 	return float64(done.Load()) / time.Since(begin).Seconds(), err
+}
+
+// stateWith is the authority with the baseline and so many payments policies.
+func stateWith(policies int) (*authority.State, aver.TreeHead, error) {
+	bundle, err := payments(policies)
+	if err != nil {
+		return nil, aver.TreeHead{}, err
+	}
+	state := authority.New()
+	apply := func(typ aver.EventType, data any) error {
+		e, err := aver.NewEvent(typ, data)
+		if err != nil {
+			return err
+		}
+		id, err := uuid.NewV7()
+		if err != nil {
+			return err
+		}
+		e.ID, e.Time, e.Salt = id.String(), aver.TimeOf(time.Now()), strings.Repeat("A", 22)
+		e.By = aver.By{Name: "bench", Method: aver.MethodInternal}
+		state, err = state.Apply(&e)
+		return err
+	}
+	for _, b := range []*policy.Bundle{policy.Baseline(), bundle} {
+		files := map[string]string{}
+		for name, text := range b.Files() {
+			files[name] = string(text)
+		}
+		if err := apply(aver.EventPolicyPublished, aver.PolicyPublished{Name: b.Name(), Digest: b.Digest(), Files: files}); err != nil {
+			return nil, aver.TreeHead{}, err
+		}
+		if err := apply(aver.EventPolicyActivated, aver.PolicyRef{Name: b.Name(), Digest: b.Digest()}); err != nil {
+			return nil, aver.TreeHead{}, err
+		}
+	}
+	// There is no authority log behind it; a record holds its head, whatever it is.
+	root := base64.StdEncoding.EncodeToString(make([]byte, 32))
+	return state, aver.TreeHead{Size: state.Size(), Root: root}, nil
 }
 
 func payments(policies int) (*policy.Bundle, error) {

@@ -64,7 +64,7 @@ func run(args []string) int {
 
 // flags makes a flag set with the flags that all commands have.
 func flags(name string, common *common) *flag.FlagSet {
-	f := flag.NewFlagSet("bench "+name, flag.ContinueOnError)
+	f := flag.NewFlagSet(strings.TrimSpace("bench "+name), flag.ContinueOnError)
 	f.BoolVar(&common.json, "json", false, "print one JSON object to the standard output; progress goes to the standard error")
 	f.StringVar(&common.out, "out", "", "file with the command's section to be replaced, such as docs/performance.md")
 	f.StringVar(&common.work, "work", "", "directory for programs and data directories, on the disk that is to be measured; a temporary one, removed at the end")
