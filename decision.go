@@ -96,16 +96,18 @@ const (
 	FrameActor     FrameKind = "actor"     // the acting party
 	FrameDelegator FrameKind = "delegator" // somebody up the chain, as if they did it themselves
 	FrameGrant     FrameKind = "grant"     // the grant by which authority was passed on
+	FrameException FrameKind = "exception" // an active exception of the acting party; one that allows stands in for the actor's
 )
 
 // Frame is one authorization of the request by the policy engine.
 type Frame struct {
-	As       FrameKind     `json:"-"`               // in JSON: a grant's if it has a grant, a delegator's if it has an entity, else the actor's
-	Entity   Ref           `json:"entity,omitzero"` // of a delegator frame: who
-	Grant    string        `json:"grant,omitempty"` // of a grant frame
-	Allowed  bool          `json:"allowed"`
-	Policies []string      `json:"policies,omitempty"` // the determining policies, sorted
-	Errors   []PolicyError `json:"errors,omitempty"`
+	As        FrameKind     `json:"-"`                   // in JSON: a grant's if it has a grant, a delegator's if it has an entity, else the actor's
+	Entity    Ref           `json:"entity,omitzero"`     // of a delegator frame: who
+	Grant     string        `json:"grant,omitempty"`     // of a grant frame
+	Exception string        `json:"exception,omitempty"` // of an exception frame
+	Allowed   bool          `json:"allowed"`
+	Policies  []string      `json:"policies,omitempty"` // the determining policies, sorted
+	Errors    []PolicyError `json:"errors,omitempty"`
 }
 
 // UnmarshalJSON reads a frame and finds its kind.
@@ -117,6 +119,8 @@ func (f *Frame) UnmarshalJSON(text []byte) error {
 	switch {
 	case f.Grant != "":
 		f.As = FrameGrant
+	case f.Exception != "":
+		f.As = FrameException
 	case !f.Entity.IsZero():
 		f.As = FrameDelegator
 	default:
@@ -150,12 +154,18 @@ const (
 	ReasonGrantExpired    ReasonCode = "grant_expired"          //
 	ReasonGrantPending    ReasonCode = "grant_not_yet_valid"    //
 	ReasonGrantScope      ReasonCode = "grant_does_not_cover"   // the action, resource or condition lies outside of the grant
+	ReasonTokenInvalid    ReasonCode = "token_invalid"          // the token that came with the request is not believed
+	ReasonTokenExpired    ReasonCode = "token_expired"          //
+	ReasonTokenPending    ReasonCode = "token_not_yet_valid"    //
+	ReasonTokenMismatch   ReasonCode = "token_mismatch"         // it speaks for somebody else than the request
+	ReasonTokenScope      ReasonCode = "token_does_not_cover"   // what is asked lies outside of its authorization_details
 	ReasonLimit           ReasonCode = "limit_exhausted"        // a limit that counts is used up
 	ReasonLimitUnread     ReasonCode = "limit_not_countable"    // the attribute to sum is missing or no whole number
 	ReasonUnsupported     ReasonCode = "obligation_unsupported" // the caller did not declare that it can carry out an obligation
 	ReasonChallenge       ReasonCode = "challenge"              // more has to be proved
 	ReasonEscalate        ReasonCode = "escalate"               // somebody has to approve
 	ReasonRestrict        ReasonCode = "restrict"               // allowed with an obligation
+	ReasonException       ReasonCode = "exception"              // an exception lets it through where the policies do not
 	ReasonApproved        ReasonCode = "approved"               // an approval met the gate
 	ReasonApprovalUnknown ReasonCode = "approval_unknown"       // no such approval was ever asked for
 	ReasonApprovalScope   ReasonCode = "approval_out_of_scope"  // it was for another request, gate or version of the policy
@@ -246,36 +256,51 @@ type Answer struct {
 	AccessRequestEndpoint string
 }
 
-// JSON returns the AuthZEN answer: the boolean decision, and in its context all
-// that Aver adds.
-func (a *Answer) JSON() ([]byte, error) {
-	type partJSON struct {
-		ID           string        `json:"id"`
-		Decision     bool          `json:"decision"`
-		Outcome      Outcome       `json:"outcome"`
-		Reasons      []Reason      `json:"reasons,omitempty"`
-		Requirements []Requirement `json:"requirements,omitempty"`
-		Obligations  []Obligation  `json:"obligations,omitempty"`
+// JSON returns the AuthZEN answer in canonical form: the boolean decision, and in
+// its context all that Aver adds.
+func (a *Answer) JSON() []byte {
+	o := object{dst: make([]byte, 0, 1024)}
+	o.name("context")
+	c := object{dst: o.dst}
+	if r := a.accessRequest(); r != nil {
+		c.name("access_request")
+		m := object{dst: c.dst}
+		if r.Endpoint != "" {
+			m.string("endpoint", r.Endpoint)
+		}
+		m.time("expires_at", r.Expires)
+		c.dst = m.close()
 	}
-	var context struct {
-		Outcome      Outcome        `json:"outcome"`
-		EvaluationID string         `json:"evaluation_id"`
-		EvaluatedAt  Time           `json:"evaluated_at"`
-		Reasons      []Reason       `json:"reasons,omitempty"`
-		Requirements []Requirement  `json:"requirements,omitempty"`
-		Obligations  []Obligation   `json:"obligations,omitempty"`
-		Parts        []partJSON     `json:"parts,omitempty"`
-		Request      *AccessRequest `json:"access_request,omitempty"`
-		Receipt      Receipt        `json:"receipt"`
+	c.time("evaluated_at", a.Time)
+	c.string("evaluation_id", a.EvaluationID)
+	appendList(&c, "obligations", a.Obligations, Obligation.appendCanonical)
+	c.string("outcome", a.Outcome.String())
+	appendList(&c, "parts", a.Parts, func(p PartDecision, dst []byte) []byte {
+		o := object{dst: dst}
+		o.bool("decision", p.Outcome.Allowed())
+		o.string("id", p.ID)
+		appendList(&o, "obligations", p.Obligations, Obligation.appendCanonical)
+		o.string("outcome", p.Outcome.String())
+		appendList(&o, "reasons", p.Reasons, Reason.appendSpoken)
+		appendList(&o, "requirements", p.Requirements, Requirement.appendCanonical)
+		return o.close()
+	})
+	appendList(&c, "reasons", a.Reasons, Reason.appendSpoken)
+	c.name("receipt")
+	r := object{dst: c.dst}
+	if commit := a.Receipt.Commit; commit != nil {
+		r.name("commit")
+		m := object{dst: r.dst}
+		m.string("note", commit.Note)
+		m.strings("path", commit.Path)
+		r.dst = m.close()
 	}
-	context.Outcome, context.EvaluationID, context.EvaluatedAt = a.Outcome, a.EvaluationID, a.Time
-	context.Reasons, context.Requirements, context.Obligations = a.Reasons, a.Requirements, a.Obligations
-	context.Receipt, context.Request = a.Receipt, a.accessRequest()
-	for _, p := range a.Parts {
-		context.Parts = append(context.Parts, partJSON{p.ID, p.Outcome.Allowed(), p.Outcome, p.Reasons, p.Requirements, p.Obligations})
-	}
-	return json.Marshal(struct {
-		Decision bool `json:"decision"`
-		Context  any  `json:"context"`
-	}{a.Outcome.Allowed(), context})
+	r.uint("index", a.Receipt.Index)
+	r.string("leaf_hash", a.Receipt.LeafHash)
+	r.string("origin", a.Receipt.Origin)
+	c.dst = r.close()
+	appendList(&c, "requirements", a.Requirements, Requirement.appendCanonical)
+	o.dst = c.close()
+	o.bool("decision", a.Outcome.Allowed())
+	return o.close()
 }

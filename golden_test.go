@@ -47,7 +47,7 @@ func samples() []sample {
 	return append(out,
 		sample{"disclosure/creditor_iban.json", sampleDisclosed},
 		sample{"disclosure/private.json", AppendCanonical(nil, []any{sampleDisclosure})},
-		sample{"answer/partially_authorized.json", must(CanonicalJSON(json.RawMessage(must(sampleAnswer().JSON()))))},
+		sample{"answer/partially_authorized.json", must(CanonicalJSON(json.RawMessage(sampleAnswer().JSON())))},
 	)
 }
 
@@ -451,6 +451,15 @@ func sampleEvents() []*Event {
 		{EventApprovalGranted, "Checked with the supplier", ApprovalVote{"ap-20940", Ref{"cleo", "user"}, Digest([]byte("what was shown"))}},
 		{EventApprovalRefused, "The account is new", ApprovalVote{"ap-20940", Ref{"dan", "user"}, Digest([]byte("what was shown"))}},
 		{EventApprovalCancelled, "Paid otherwise", ApprovalRef{"ap-20940"}},
+		{EventExceptionRequested, "", ExceptionRequest{
+			ID: "x-7", Kind: BreakGlass, Subject: Ref{"dana", "user"}, Actions: []string{"ledger.*"}, Resources: []ResourceScope{{Type: "ledger"}},
+			Justification: "INC-7: the ledger is down", IdentityConfirmed: "Call-back by the duty desk", Approver: Ref{"cleo", "user"}, Duration: 3600,
+		}},
+		{EventExceptionApproved, "It was needed", ExceptionVote{"x-7", Ref{"cleo", "user"}}},
+		{EventExceptionRejected, "It was not", ExceptionVote{"x-7", Ref{"cleo", "user"}}},
+		{EventExceptionActivated, "", ExceptionRef{"x-7"}},
+		{EventExceptionClosed, "The ledger is up", ExceptionRef{"x-7"}},
+		{EventExceptionReviewed, "", ExceptionReview{"x-7", Ref{"rita", "user"}, Unjustified, "Train the duty desk"}},
 	} {
 		made, err := NewEvent(e.typ, e.data)
 		if err != nil {

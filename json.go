@@ -203,7 +203,9 @@ func (p *jsonParser) object(depth int) (any, error) {
 	}
 	p.pos++ // {
 	object := map[string]any{}
-	written := map[string]string{} // folded :: as written
+	var few [12]string
+	names := few[:0]             // as written
+	var folded map[string]string // folded :: as written, once there are more than a few
 	for first := true; ; first = false {
 		p.space()
 		if p.pos < len(p.text) && p.text[p.pos] == '}' && first {
@@ -221,13 +223,31 @@ func (p *jsonParser) object(depth int) (any, error) {
 		if err := p.count(at); err != nil {
 			return nil, err
 		}
-		folded := foldName(name)
-		if other, ok := written[folded]; ok && other == name {
+		if _, twice := object[name]; twice {
 			return nil, p.errorAt(at, "the member %q stands twice in one object", brief(name))
-		} else if ok {
+		}
+		var other string
+		var alike bool
+		if folded == nil {
+			for _, other = range names {
+				if alike = strings.EqualFold(other, name); alike {
+					break
+				}
+			}
+			if names = append(names, name); len(names) > len(few) {
+				folded = make(map[string]string, 4*len(few))
+				for _, n := range names {
+					folded[foldName(n)] = n
+				}
+			}
+		} else {
+			key := foldName(name)
+			other, alike = folded[key]
+			folded[key] = name
+		}
+		if alike {
 			return nil, p.errorAt(at, "the members %q and %q differ only in case", brief(other), brief(name))
 		}
-		written[folded] = name
 		p.space()
 		if p.pos >= len(p.text) || p.text[p.pos] != ':' {
 			return nil, p.errorAt(p.pos, "a colon should stand after the member name %q", brief(name))

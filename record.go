@@ -38,7 +38,8 @@ type Record struct {
 	Omitted   []string        `json:"omitted,omitempty"` // attribute paths that were sent and are not kept
 	Facts     Facts           `json:"facts,omitzero"`    // what was looked up in the state, absent ones included
 	Decision  Decision        `json:"decision"`
-	Salt      string          `json:"salt"` // 128 random bits, so that the leaf does not betray the payload
+	Salt      string          `json:"salt"`            // 128 random bits, so that the leaf does not betray the payload
+	Token     *Token          `json:"token,omitempty"` // what was verified of the token that came with the request
 }
 
 // TreeHead is a size and root hash (RFC 6962) of a log.
@@ -53,6 +54,8 @@ type PEP struct {
 	Instance   string `json:"instance,omitempty"`   // which of the PEP's processes, as it says
 	RequestID  string `json:"request_id,omitempty"` // as the PEP named the request
 	Sequence   uint64 `json:"sequence,omitempty"`   // the instance's number for the request, from 1; 0: not numbered
+
+	Authentication *Authentication `json:"authentication,omitempty"` // by a token of an issuer; nil: by a credential of Aver's own
 }
 
 // Facts cites the entities that were looked up in the authority state. Each that
@@ -206,6 +209,9 @@ func (r *Record) AppendCanonical(dst []byte) []byte {
 	o.strings("omitted", r.Omitted)
 	o.name("pep")
 	p := object{dst: o.dst}
+	if r.PEP.Authentication != nil {
+		p.marshal("authentication", r.PEP.Authentication)
+	}
 	p.string("credential", r.PEP.Credential)
 	if r.PEP.Instance != "" {
 		p.string("instance", r.PEP.Instance)
@@ -224,6 +230,9 @@ func (r *Record) AppendCanonical(dst []byte) []byte {
 	o.string("salt", r.Salt)
 	o.string("semantics", r.Semantics)
 	o.time("time", r.Time)
+	if r.Token != nil {
+		o.marshal("token", r.Token)
+	}
 	return o.close()
 }
 
@@ -290,6 +299,9 @@ func (f Frame) appendCanonical(dst []byte) []byte {
 		o.string("policy", e.Policy)
 		return o.close()
 	})
+	if f.Exception != "" {
+		o.string("exception", f.Exception)
+	}
 	if f.Grant != "" {
 		o.string("grant", f.Grant)
 	}
@@ -305,6 +317,12 @@ func (r Ref) appendCanonical(dst []byte) []byte {
 }
 
 func (r Reason) appendCanonical(dst []byte) []byte {
+	r.Text = ""
+	return r.appendSpoken(dst)
+}
+
+// appendSpoken appends the reason as an answer has it, with its sentence.
+func (r Reason) appendSpoken(dst []byte) []byte {
 	o := object{dst: dst}
 	o.string("code", string(r.Code))
 	if r.Detail != "" {
@@ -315,6 +333,9 @@ func (r Reason) appendCanonical(dst []byte) []byte {
 	}
 	if r.Policy != "" {
 		o.string("policy", r.Policy)
+	}
+	if r.Text != "" {
+		o.string("text", r.Text)
 	}
 	return o.close()
 }
@@ -401,6 +422,17 @@ func (o *object) int(name string, value int64) {
 func (o *object) bool(name string, value bool) {
 	o.name(name)
 	o.dst = strconv.AppendBool(o.dst, value)
+}
+
+// marshal writes what has no canonical form of its own. The values are ours or
+// were parsed by [ParseJSON], so that they have one.
+func (o *object) marshal(name string, v any) {
+	text, err := CanonicalJSON(v)
+	if err != nil {
+		panic(fmt.Sprintf("aver: %s: %v", name, err))
+	}
+	o.name(name)
+	o.dst = append(o.dst, text...)
 }
 
 // strings writes a list of strings, and nothing for an empty one.

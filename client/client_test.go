@@ -100,10 +100,7 @@ func TestDecideReadsEveryAnswer(t *testing.T) {
 		EvaluationID: "019abc00-0000-7000-8000-000000000001", Time: 1,
 		Receipt: aver.Receipt{Origin: "o", Index: 1, LeafHash: "h", Commit: &aver.CommitReceipt{Note: "n", Path: []string{"x"}}},
 	}
-	text, err := want.JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := want.JSON()
 	got, err := serve(t, Options{}, answer(200, "application/json", string(text))).Decide(t.Context(), request)
 	if err != nil {
 		t.Fatal(err)
@@ -451,5 +448,58 @@ func TestEntriesKeepTheirBytes(t *testing.T) {
 	}
 	if string(e.Payload) != payload || !json.Valid(e.Leaf) {
 		t.Errorf("payload %s", e.Payload)
+	}
+}
+
+// A client with an instance numbers what a PEP does, and nothing else; an attempt
+// that is made again keeps its number.
+func TestInstanceNumbersItsRequests(t *testing.T) {
+	var seen []string
+	fails := 1
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.URL.Path+" "+r.Header.Get("X-Aver-PEP-Instance")+" "+r.Header.Get("X-Aver-PEP-Sequence"))
+		if fails--; fails == 0 {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		switch r.URL.Path {
+		case "/v1/activities":
+			io.WriteString(w, `{"activity_id":"a","status":"started","receipt":{"leaf_hash":"h"}}`)
+		case "/v1/pep/heartbeat":
+			var beat aver.Heartbeat
+			json.NewDecoder(r.Body).Decode(&beat)
+			seen = append(seen, fmt.Sprintf("beat %s %d", beat.Instance, beat.Sequence))
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			io.WriteString(w, `{}`)
+		}
+	}))
+	defer h.Close()
+	c, err := New(Options{URL: h.URL, Instance: "till-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	report := &aver.ActivityReport{EvaluationID: "e", Status: aver.ActivityStarted}
+	for range 2 {
+		if _, err := c.ReportActivity(ctx, report); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Heartbeat(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"/v1/activities till-1 1", "/v1/activities till-1 1", "/v1/activities till-1 2", "/readyz  ", "/v1/pep/heartbeat  ", "beat till-1 2",
+	}
+	if !slices.Equal(seen, want) {
+		t.Errorf("requests %q, want %q", seen, want)
+	}
+	if _, err := New(Options{URL: h.URL, Instance: "a b"}); err == nil {
+		t.Error("a name with a space was taken")
 	}
 }

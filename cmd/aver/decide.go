@@ -198,11 +198,7 @@ func (f *decideFlags) buildContext() (map[string]any, error) {
 
 func (c *cli) printAnswer(a *aver.Answer) error {
 	if c.json {
-		text, err := a.JSON()
-		if err != nil {
-			return err
-		}
-		return c.printJSON(json.RawMessage(text))
+		return c.printJSON(json.RawMessage(a.JSON()))
 	}
 	c.printf("%s\n", a.Outcome)
 	c.printRuling("  ", &a.Ruling)

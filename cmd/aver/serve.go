@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +34,11 @@ SIGINT and SIGTERM stop it: requests under way are finished, and nothing that wa
 			cfg.Logger, cfg.Version = logger, programVersion()
 			if cfg.DataDir == "" {
 				return errNoData
+			}
+			if os.Getenv("GOGC") == "" {
+				// A server makes much garbage and keeps little: collecting a quarter as often costs some tens of
+				// megabytes, and saves a tenth of its processor time (measured).
+				debug.SetGCPercent(400)
 			}
 			s, err := server.Open(cmd.Context(), cfg)
 			if err != nil {

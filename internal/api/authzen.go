@@ -50,11 +50,7 @@ func (a *API) evaluateOne(c *call, v any, start time.Time) error {
 	a.metrics.released([]*aver.Answer{answer}, time.Since(start))
 	c.notes = append(c.notes, "evaluation_id", answer.EvaluationID, "outcome", answer.Outcome.String())
 	answer.AccessRequestEndpoint = a.baseURL(c) + accessRequestsPath
-	body, err := answer.JSON()
-	if err != nil {
-		return err
-	}
-	c.writeBody(http.StatusOK, "application/json", body)
+	c.writeBody(http.StatusOK, "application/json", answer.JSON())
 	return nil
 }
 
@@ -109,9 +105,7 @@ func (a *API) evaluations(c *call) error {
 			return err
 		}
 		answers[i].AccessRequestEndpoint = a.baseURL(c) + accessRequestsPath
-		if bodies[i], err = answers[i].JSON(); err != nil {
-			return err
-		}
+		bodies[i] = answers[i].JSON()
 		if bad := queries[i].Err(); bad != nil {
 			if bodies[i], err = withError(bodies[i], fmt.Sprintf("/evaluations/%d%v", i, bad)); err != nil {
 				return err

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +27,18 @@ var variables = []string{principalVar, actionVar, resourceVar, contextVar}
 // context.aver.action.
 type Path string
 
-var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+// isIdentifier tells names that Cedar and paths take without quotes.
+func isIdentifier(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '_' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z':
+		case i > 0 && '0' <= c && c <= '9':
+		default:
+			return false
+		}
+	}
+	return name != ""
+}
 
 // ParsePath checks a path as people write it. It names at least one attribute.
 func ParsePath(s string) (Path, error) {
@@ -85,7 +95,7 @@ func splitPath(s string) ([]string, error) {
 		if end < 0 {
 			end = len(rest)
 		}
-		if !identifier.MatchString(rest[:end]) {
+		if !isIdentifier(rest[:end]) {
 			return nil, bad(`names that are not identifiers are written ["name"]`)
 		}
 		elems = append(elems, rest[:end])
@@ -100,7 +110,7 @@ func joinPath(elems []string) Path {
 		switch {
 		case i == 0:
 			b.WriteString(e)
-		case identifier.MatchString(e):
+		case isIdentifier(e):
 			b.WriteString("." + e)
 		default:
 			// As JSON writes it: records hold paths, and what Go quotes changes with its Unicode tables.

@@ -19,7 +19,58 @@ const MaxValueDepth = 64
 // [ValueFromJSON]. The error says where in the value the problem is, from at
 // on, as in "context.items[2]: …". A nil map is an empty record.
 func RecordFromJSON(m map[string]any, at string) (types.Record, error) {
+	// What is plain, as nearly all is, needs no words about where it stands.
+	if r, ok := plainRecord(m, 0); ok {
+		return r, nil
+	}
 	return recordFromJSON(m, at, 0)
+}
+
+// plainRecord converts an object that holds nothing out of the ordinary: no
+// escapes, no problems.
+func plainRecord(m map[string]any, depth int) (types.Record, bool) {
+	out := make(types.RecordMap, len(m))
+	for name, v := range m {
+		if v == nil {
+			continue
+		}
+		if name == "__entity" || name == "__extn" {
+			return types.Record{}, false
+		}
+		value, ok := plainValue(v, depth+1)
+		if !ok {
+			return types.Record{}, false
+		}
+		out[types.String(name)] = value
+	}
+	return types.NewRecord(out), true
+}
+
+func plainValue(v any, depth int) (types.Value, bool) {
+	if depth > MaxValueDepth {
+		return nil, false
+	}
+	switch v := v.(type) {
+	case string:
+		return types.String(v), true
+	case bool:
+		return types.Boolean(v), true
+	case int64:
+		return types.Long(v), true
+	case []any:
+		values := make([]types.Value, len(v))
+		for i, e := range v {
+			var ok bool
+			if values[i], ok = plainValue(e, depth+1); !ok {
+				return nil, false
+			}
+		}
+		return types.NewSet(values...), true
+	case map[string]any:
+		r, ok := plainRecord(v, depth)
+		return r, ok
+	}
+	return nil, false
 }
 
 // ValueFromJSON makes a Cedar value of a parsed JSON value: string, bool,
@@ -104,7 +155,7 @@ func recordFromJSON(m map[string]any, at string, depth int) (types.Record, error
 			continue
 		}
 		here := at + "." + name
-		if !identifier.MatchString(name) {
+		if !isIdentifier(name) {
 			here = at + "[" + strconv.Quote(name) + "]"
 		}
 		if name == "__entity" || name == "__extn" {
@@ -236,7 +287,7 @@ func writeCedar(b *strings.Builder, v types.Value) {
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			if identifier.MatchString(string(name)) {
+			if isIdentifier(string(name)) {
 				b.WriteString(string(name))
 			} else {
 				b.Write(name.MarshalCedar())
