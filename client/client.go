@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,6 +39,10 @@ type Options struct {
 	// back; 0 means 2, less than 0 none. Only what is safe to repeat is: reading, and asking for a decision (each answer
 	// has a record of its own). A change is never repeated, since the first attempt may have made it.
 	Retries int
+	// Instance is the name of this process, new at each start, for a policy enforcement point that takes part in
+	// reconciliation: its requests for decisions and its reports are numbered from 1 under it, so that what never arrived
+	// is found. "" numbers nothing.
+	Instance string
 }
 
 // Client is a client of one server. It is safe for concurrent use. The zero Client fails every call.
@@ -47,6 +52,9 @@ type Client struct {
 	http    *http.Client
 	timeout time.Duration
 	retries int
+
+	instance string
+	sequence atomic.Uint64 // the last number that was given
 }
 
 var _ aver.Decider = (*Client)(nil)
@@ -63,7 +71,12 @@ func New(o Options) (*Client, error) {
 	if strings.ContainsFunc(o.Token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return nil, errors.New("the token has characters that no token has")
 	}
-	c := &Client{base: base, token: o.Token, timeout: o.Timeout, retries: max(o.Retries, 0), http: &http.Client{}}
+	if o.Instance != "" {
+		if err := aver.ValidateInstance(o.Instance); err != nil {
+			return nil, err
+		}
+	}
+	c := &Client{base: base, token: o.Token, instance: o.Instance, timeout: o.Timeout, retries: max(o.Retries, 0), http: &http.Client{}}
 	if c.timeout == 0 {
 		c.timeout = 10 * time.Second
 	}
@@ -90,13 +103,15 @@ const maxAnswer = 64 << 20
 
 // call is one request to the server and where its answer goes.
 type call struct {
-	method string
-	path   string // escaped
-	query  url.Values
-	body   any // marshalled as JSON; nil sends none
-	accept string
-	key    string // Idempotency-Key; "" sends none
-	repeat bool   // it is safe to make it again
+	method   string
+	path     string // escaped
+	query    url.Values
+	body     any // marshalled as JSON; nil sends none
+	accept   string
+	key      string // Idempotency-Key; "" sends none
+	repeat   bool   // it is safe to make it again
+	numbered bool   // it counts among what an instance of a policy enforcement point does
+	sequence uint64
 }
 
 // get reads JSON into a value.
@@ -134,6 +149,9 @@ func (c *Client) do(ctx context.Context, in call) ([]byte, error) {
 	id, _ := ctx.Value(requestIDKey{}).(string)
 	if id == "" {
 		id = uuid.NewString()
+	}
+	if in.numbered && c.instance != "" {
+		in.sequence = c.sequence.Add(1)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -182,6 +200,10 @@ func (c *Client) once(ctx context.Context, in call, body []byte, id string) ([]b
 	}
 	if in.key != "" {
 		req.Header.Set("Idempotency-Key", in.key)
+	}
+	if in.sequence > 0 {
+		req.Header.Set("X-Aver-PEP-Instance", c.instance)
+		req.Header.Set("X-Aver-PEP-Sequence", strconv.FormatUint(in.sequence, 10))
 	}
 	req.Header.Set("Accept", in.accept)
 	req.Header.Set("X-Request-ID", id)

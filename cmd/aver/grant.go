@@ -107,7 +107,7 @@ func (c *cli) grantIssue() *cobra.Command {
 		Short: "Issue a grant",
 		Long: `Issues a grant and prints its id, which requests cite in context.delegation. A file holds one, or a list,
 as JSON or YAML with the members of the API: id, from, to, parent, actions, resources, condition, purpose,
-not_before, expires, depth, limits, revocable_by.`,
+not_before, expires, depth, limits, revocable_by, in_flight.`,
 		Example: `  aver grant issue --from user:ann --to ai_agent:payables --action "payment.*" --resource account --expires 8h
   aver grant issue --from ai_agent:payables --to workload:bank-gateway --parent g-7k2f \
       --action payment.create --resource account:77 --uses 1
