@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // EventType names what an authority event changes.
@@ -34,20 +35,74 @@ const (
 // Event is one entry of the authority log: a change of what may be done, with
 // who made it and why. Its canonical form is the payload.
 type Event struct {
-	ID     string          `json:"id"` // a UUIDv7
-	Kind   string          `json:"kind"`
-	Type   EventType       `json:"type"`
-	Time   Time            `json:"time"`
-	By     By              `json:"by"`
-	Reason string          `json:"reason,omitempty"` // why, in the words of who did it
-	Data   json.RawMessage `json:"data"`             // see [EventType]
-	Salt   string          `json:"salt"`
+	ID   string    `json:"id"` // a UUIDv7
+	Kind string    `json:"kind"`
+	Type EventType `json:"type"`
+	Time Time      `json:"time"`
+	By   By        `json:"by"`
+	// Decision is the evaluation id of the decision that allowed the change; "" for
+	// what needs none, see [By.Decided].
+	Decision string          `json:"decision,omitempty"`
+	Reason   string          `json:"reason,omitempty"` // why, in the words of who did it
+	Data     json.RawMessage `json:"data"`             // see [EventType]
+	Salt     string          `json:"salt"`
 }
 
 // By is who made a change and how they were authenticated.
 type By struct {
-	Name   string `json:"name"`   // of the credential, or "aver" for what the first start does
-	Method string `json:"method"` // "bearer", "none" (--insecure-no-auth) or "internal"
+	Name    string `json:"name"`             // of the credential, [Self] for what the first start does, the user of the machine for MethodLocal
+	Method  string `json:"method"`           // "bearer", "none" (--insecure-no-auth), MethodInternal or MethodLocal
+	Subject Ref    `json:"subject,omitzero"` // whom the credential belongs to, if to anybody in particular
+}
+
+// The methods of changes that no decision precedes.
+const (
+	MethodInternal = "internal" // what Aver does by itself, such as at its first start
+	MethodLocal    = "local"    // break-glass: done on the data directory itself, while no server ran
+)
+
+// Decided reports whether a change by this party has to name the decision that
+// allowed it.
+func (b By) Decided() bool { return b.Method != MethodInternal && b.Method != MethodLocal }
+
+// Principal is who made the change, as policies see them: the person whom the
+// credential belongs to, else the credential.
+func (b By) Principal() Ref {
+	if !b.Subject.IsZero() {
+		return b.Subject
+	}
+	return Ref{Type: "credential", ID: b.Name}
+}
+
+// Self is what Aver calls itself: in what it does without being asked, and as
+// the PEP of its own administration. No credential can have this name.
+const Self = "aver"
+
+// ReservedPrefix begins the types of what Aver administers, such as Aver::Policy.
+// Nothing can be registered under them, and a PEP can't ask about them: so what
+// stands in a decision about them comes from Aver.
+const ReservedPrefix = "Aver::"
+
+// Reserved reports whether an entity type is one of Aver's own.
+func Reserved(typ string) bool { return strings.HasPrefix(typ, ReservedPrefix) }
+
+// Action is the action that a change of this type asks to be allowed: of
+// "policy.activated" it is "policy.activate".
+func (t EventType) Action() string {
+	noun, verb, _ := strings.Cut(string(t), ".")
+	if stem, ok := stems[verb]; ok {
+		verb = stem
+	}
+	return noun + "." + verb
+}
+
+// stems are the verbs of the types of events.
+var stems = map[string]string{
+	"published": "publish", "activated": "activate", "retired": "retire", "registered": "register", "updated": "update",
+	"suspended": "suspend", "resumed": "resume", "removed": "remove", "issued": "issue", "revoked": "revoke",
+	"requested": "request", "granted": "approve", "approved": "approve", "refused": "refuse", "rejected": "refuse",
+	"cancelled": "cancel", "closed": "close", "reviewed": "review", "received": "receive", "recorded": "record",
+	"enrolled": "enrol", "placed": "place", "released": "release", "erased": "erase", "opened": "open", "used": "use",
 }
 
 // PolicyPublished is a bundle that was made known; it decides nothing until it

@@ -32,6 +32,7 @@ var (
 	read      = access{aver.RoleAuditor, aver.RoleAdmin}
 	admin     = access{aver.RoleAdmin}
 	answer    = access{aver.RoleApprover, aver.RoleAdmin}
+	revoke    = access{aver.RolePEP, aver.RoleApprover, aver.RoleAdmin} // then the grant itself says who may
 	approvals = access{aver.RoleApprover, aver.RoleAuditor, aver.RoleAdmin}
 	everybody = access{aver.RolePEP, aver.RoleAuditor, aver.RoleAdmin} // with a token
 )
@@ -98,8 +99,14 @@ func (a *API) admitLocal(c *call) error {
 		Detail: "while nobody is authenticated, the server answers only under the name localhost or a loopback address"}
 }
 
-// by is how events name the caller.
-func (c *call) by() aver.By { return aver.By{Name: c.caller.name, Method: c.caller.method} }
+// who is the caller as one who makes changes.
+func (c *call) who() pap.Administrator {
+	by := aver.By{Name: c.caller.name, Method: c.caller.method}
+	if c.caller.person != nil {
+		by.Subject = *c.caller.person
+	}
+	return pap.Administrator{By: by, Role: c.caller.role}
+}
 
 // Headers by which an instance of a PEP numbers its requests, so that what never arrived is found.
 const (

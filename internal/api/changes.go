@@ -24,7 +24,7 @@ func (a *API) state() *authority.State { return a.o.PAP.Current().State }
 
 // do makes a change in the caller's name.
 func (a *API) do(c *call, reason string, typ aver.EventType, data any) (*change, error) {
-	made, err := a.o.PAP.Do(c.Context(), c.by(), c.reason(reason), typ, data)
+	made, err := a.o.PAP.Do(c.Context(), c.who(), c.reason(reason), typ, data)
 	return a.changed(c, made, err)
 }
 

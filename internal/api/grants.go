@@ -72,7 +72,7 @@ func (a *API) issueCredential(c *call) error {
 	if _, ok := a.state().CredentialNamed(body.Name); ok {
 		return conflict("the name %q was already used; names of credentials stand in records, so they are used once", body.Name)
 	}
-	token, made, err := a.o.PAP.IssueCredential(c.Context(), c.by(), c.reason(body.Reason),
+	token, made, err := a.o.PAP.IssueCredential(c.Context(), c.who(), c.reason(body.Reason),
 		aver.Credential{Name: body.Name, Role: body.Role, Expires: body.Expires, Subject: body.Subject})
 	changed, err := a.changed(c, made, err)
 	if err != nil {

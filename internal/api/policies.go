@@ -111,7 +111,7 @@ func (a *API) publishPolicy(c *call) error {
 	}{Name: bundle.Name(), Digest: bundle.Digest()}
 	status := http.StatusOK
 	if _, ok := a.state().Bundle(bundle.Name(), bundle.Digest()); !ok {
-		made, err := a.o.PAP.Publish(c.Context(), c.by(), c.reason(body.Reason), bundle)
+		made, err := a.o.PAP.Publish(c.Context(), c.who(), c.reason(body.Reason), bundle)
 		if answer.Published, err = a.changed(c, made, err); err != nil {
 			return err
 		}

@@ -26,6 +26,7 @@ type problem struct {
 	Pointer  string          // RFC 6901, to the member that is wrong
 	Position *position       // in the body
 	Errors   []bundleProblem // in a bundle
+	Denial   *aver.Answer    // the decision that does not allow it
 
 	retryAfter time.Duration // with 503; at least a second is said
 	cause      error         // for the log only
@@ -59,6 +60,7 @@ var titles = map[string]string{
 	"not-acceptable":         "Not acceptable",
 	"conflict":               "It does not fit what is there",
 	"refused":                "The change is refused",
+	"denied":                 "The policies of administration do not allow this",
 	"too-large":              "The request is too large",
 	"unsupported-media-type": "Unsupported media type",
 	"unavailable":            "Decisions and changes can't be recorded at the moment",
@@ -82,6 +84,7 @@ func (a *API) problemOf(err error) *problem {
 	var badRequest *aver.RequestError
 	var badBundle policy.Errors
 	var refused *pap.RefusedError
+	var denied *pap.DeniedError
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -99,6 +102,10 @@ func (a *API) problemOf(err error) *problem {
 		return p
 	case errors.As(err, &refused):
 		return refusal(refused)
+	case errors.Is(err, pap.ErrBadToken): // it was revoked while its change waited
+		return &problem{Slug: "unauthorized", Status: http.StatusUnauthorized, Detail: "the bearer token gives no access: it was revoked", cause: err}
+	case errors.As(err, &denied):
+		return &problem{Slug: "denied", Status: http.StatusForbidden, Detail: denied.Error(), Denial: denied.Answer}
 	case errors.Is(err, pdp.ErrNotFound):
 		return &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: pdp.ErrNotFound.Error()}
 	case errors.Is(err, activity.ErrKeyReused), errors.Is(err, activity.ErrTooMany):
@@ -176,15 +183,21 @@ func (p *problem) write(c *call) {
 	if p.Type == "" {
 		p.Type = "urn:aver:problem:" + p.Slug
 	}
+	evaluation, reasons := "", []aver.Reason(nil)
+	if p.Denial != nil {
+		evaluation, reasons = p.Denial.EvaluationID, p.Denial.Reasons
+	}
 	body, err := json.Marshal(struct {
-		Type     string          `json:"type"`
-		Title    string          `json:"title"`
-		Status   int             `json:"status"`
-		Detail   string          `json:"detail"`
-		Field    string          `json:"field,omitempty"`
-		Position *position       `json:"position,omitempty"`
-		Errors   []bundleProblem `json:"errors,omitempty"`
-	}{p.Type, titles[p.Slug], p.Status, p.Detail, p.Pointer, p.Position, p.Errors})
+		Type       string          `json:"type"`
+		Title      string          `json:"title"`
+		Status     int             `json:"status"`
+		Detail     string          `json:"detail"`
+		Field      string          `json:"field,omitempty"`
+		Position   *position       `json:"position,omitempty"`
+		Errors     []bundleProblem `json:"errors,omitempty"`
+		Evaluation string          `json:"evaluation_id,omitempty"`
+		Reasons    []aver.Reason   `json:"reasons,omitempty"`
+	}{p.Type, titles[p.Slug], p.Status, p.Detail, p.Pointer, p.Position, p.Errors, evaluation, reasons})
 	if err != nil {
 		panic(err) // strings and numbers only
 	}

@@ -47,7 +47,7 @@ var routes = []route{
 	{pattern: "GET /v1/grants", access: read, handle: (*API).listGrants},
 	{pattern: "POST /v1/grants", access: admin, handle: (*API).issueGrant},
 	{pattern: "GET /v1/grants/{id}", access: read, handle: (*API).getGrant},
-	{pattern: "POST /v1/grants/{id}/revoke", access: admin, handle: (*API).revokeGrant},
+	{pattern: "POST /v1/grants/{id}/revoke", access: revoke, handle: (*API).revokeGrant},
 
 	{pattern: "GET /v1/credentials", access: read, handle: (*API).listCredentials},
 	{pattern: "POST /v1/credentials", access: admin, handle: (*API).issueCredential},

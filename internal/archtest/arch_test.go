@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"internal/policy":     {"."},
 	"internal/authority":  {".", "internal/policy"},
 	"internal/pdp":        {".", "internal/authority", "internal/ledger", "internal/policy"},
-	"internal/pap":        {".", "internal/authority", "internal/ledger", "internal/policy"},
+	"internal/pap":        {".", "internal/authority", "internal/ledger", "internal/pdp", "internal/policy"},
 	"internal/policytest": {".", "internal/authority", "internal/pdp", "internal/policy"},
 	"internal/activity":   {".", "internal/authority", "internal/ledger", "internal/pap", "internal/pdp"},
 	"internal/replay":     {".", "internal/activity", "internal/authority", "internal/ledger", "internal/pap", "internal/pdp", "internal/policy"},

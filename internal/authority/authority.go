@@ -151,5 +151,10 @@ func rule[Data any](f func(*State, *Data, Mark) error) func(*State, *aver.Event,
 	}
 }
 
-// Policies is the set of all active bundles, compiled at the first call after an activation or a retirement.
+// Policies is the set of all active bundles but the one that decides about administration, compiled at the first call
+// after an activation or a retirement.
 func (s *State) Policies() *policy.Set { return s.active.compiled() }
+
+// Administration is the set that decides about changes of the authority itself: the active bundle
+// [policy.AdministrationName] and nothing else.
+func (s *State) Administration() *policy.Set { return s.active.administration() }

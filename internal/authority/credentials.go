@@ -53,6 +53,9 @@ func (s *State) credentialIssued(c *aver.Credential, m Mark) error {
 		if err := c.Subject.Validate(); err != nil {
 			return fmt.Errorf("subject: %w", err)
 		}
+		if _, err := cedarUID(*c.Subject); err != nil {
+			return fmt.Errorf("subject: %w", err)
+		}
 	}
 	if old, ok := s.credentialNames.get(c.Name); ok {
 		return fmt.Errorf("the name %q was already used, by event %d", c.Name, old.Event)

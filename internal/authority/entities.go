@@ -94,6 +94,9 @@ func cedarEntity(ref aver.Ref, properties aver.Properties, parents []aver.Ref) (
 
 // cedarUID converts a ref; its type must be a name in Cedar, so that policies and other engines can speak of it.
 func cedarUID(ref aver.Ref) (types.EntityUID, error) {
+	if aver.Reserved(ref.Type) {
+		return types.EntityUID{}, fmt.Errorf("type %q is reserved: only Aver says what is so named", ref.Type)
+	}
 	typ, err := types.NewEntityType(ref.Type)
 	if err != nil {
 		return types.EntityUID{}, fmt.Errorf("type %q is not a name of Cedar: letters, digits and underscores, not beginning with a digit, "+

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"regexp"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/aver-authz/aver"
@@ -15,6 +16,9 @@ const maxReason = 4096
 
 // maxBy bounds the name of who made a change, in bytes.
 const maxBy = 256
+
+// methods are the ways of [aver.By].
+var methods = []string{"bearer", "none", aver.MethodInternal, aver.MethodLocal}
 
 var uuid7 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
@@ -61,8 +65,12 @@ func checkEnvelope(e *aver.Event) error {
 		return fmt.Errorf("the time is missing")
 	case e.By.Name == "" || len(e.By.Name) > maxBy:
 		return fmt.Errorf("by: the name of who did it has 1 to %d bytes", maxBy)
-	case e.By.Method != "bearer" && e.By.Method != "none" && e.By.Method != "internal":
-		return fmt.Errorf(`by: method %q is not one of "bearer", "none" and "internal"`, e.By.Method)
+	case !slices.Contains(methods, e.By.Method):
+		return fmt.Errorf("by: method %q is not one of %q", e.By.Method, methods)
+	case !e.By.Subject.IsZero() && e.By.Subject.Validate() != nil:
+		return fmt.Errorf("by: subject: %w", e.By.Subject.Validate())
+	case e.Decision != "" && !uuid7.MatchString(e.Decision):
+		return fmt.Errorf("decision %q is not a UUID of version 7 in lower case", e.Decision)
 	case len(e.Reason) > maxReason || !utf8.ValidString(e.Reason):
 		return fmt.Errorf("the reason is longer than %d bytes, or not valid UTF-8", maxReason)
 	}

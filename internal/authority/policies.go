@@ -79,24 +79,30 @@ func (v *BundleVersion) turned(active bool, m Mark) *BundleVersion {
 }
 
 // activePolicies are the active versions of all bundles, sorted by name. All states between two activations share one,
-// so the set is compiled once.
+// so each set is compiled once: that of the bundle which decides about Aver's own administration, and that of all others.
 type activePolicies struct {
-	versions []*BundleVersion
-	digest   string
-	compiled func() *policy.Set
+	versions       []*BundleVersion
+	digest         string
+	compiled       func() *policy.Set
+	administration func() *policy.Set
 }
 
 func newActivePolicies(versions []*BundleVersion) *activePolicies {
 	pairs := []any{}
-	bundles := make([]*policy.Bundle, 0, len(versions))
+	var bundles, administration []*policy.Bundle
 	for _, v := range versions {
 		pairs = append(pairs, []any{v.Bundle.Name(), v.Bundle.Digest()})
-		bundles = append(bundles, v.Bundle)
+		if v.Bundle.Name() == policy.AdministrationName {
+			administration = append(administration, v.Bundle)
+		} else {
+			bundles = append(bundles, v.Bundle)
+		}
 	}
 	return &activePolicies{
-		versions: versions,
-		digest:   aver.Digest(aver.AppendCanonical(nil, pairs)),
-		compiled: sync.OnceValue(func() *policy.Set { return policy.NewSet(bundles...) }),
+		versions:       versions,
+		digest:         aver.Digest(aver.AppendCanonical(nil, pairs)),
+		compiled:       sync.OnceValue(func() *policy.Set { return policy.NewSet(bundles...) }),
+		administration: sync.OnceValue(func() *policy.Set { return policy.NewSet(administration...) }),
 	}
 }
 

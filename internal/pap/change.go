@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/policy"
 )
@@ -16,10 +17,11 @@ import (
 // Do makes one change. It returns once the change is committed, in effect, and covered by a signed checkpoint. Data is
 // of the type named at the [aver.EventType].
 //
-// A change that the rules refuse is a [*RefusedError], and nothing was written. If the log cannot write, the error is
-// the ledger's ([ledger.ErrUnavailable] and others). With [ErrNotIncluded] the change is made all the same.
-func (p *Point) Do(ctx context.Context, by aver.By, reason string, typ aver.EventType, data any) (*Change, error) {
-	change, err := p.change(ctx, by, reason, typ, data)
+// A change that the rules refuse is a [*RefusedError], one that the administration bundle does not allow a
+// [*DeniedError], and nothing was written. If a log cannot write, the error is the ledger's ([ledger.ErrUnavailable] and
+// others). With [ErrNotIncluded] the change is made all the same.
+func (p *Point) Do(ctx context.Context, who Administrator, reason string, typ aver.EventType, data any) (*Change, error) {
+	change, err := p.change(ctx, who, reason, typ, data)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +32,7 @@ func (p *Point) Do(ctx context.Context, by aver.By, reason string, typ aver.Even
 }
 
 // change commits one event and lets it take effect.
-func (p *Point) change(ctx context.Context, by aver.By, reason string, typ aver.EventType, data any) (*Change, error) {
+func (p *Point) change(ctx context.Context, who Administrator, reason string, typ aver.EventType, data any) (*Change, error) {
 	if err := p.lock(ctx); err != nil {
 		return nil, err
 	}
@@ -40,13 +42,16 @@ func (p *Point) change(ctx context.Context, by aver.By, reason string, typ aver.
 		return nil, fmt.Errorf("catch up with the authority log: %w", err)
 	}
 	at := p.Current().State
-	event, err := p.newEvent(by, reason, typ, data, at.Time())
+	event, err := p.newEvent(who.By, reason, typ, data, at.Time())
 	if err != nil {
 		return nil, &RefusedError{Type: typ, Err: err}
 	}
 	next, err := at.Apply(event)
 	if err != nil {
 		return nil, &RefusedError{Type: typ, Err: err}
+	}
+	if err := p.decide(ctx, who, at, next, event); err != nil {
+		return nil, err
 	}
 	payload, err := event.Canonical()
 	if err != nil {
@@ -69,6 +74,25 @@ func (p *Point) change(ctx context.Context, by aver.By, reason string, typ aver.
 	p.current.Store(&Current{State: next, Head: head(size, root)})
 	p.snapshotIfDue()
 	return &Change{Event: event, Index: receipt.Index, Receipt: receipt}, nil
+}
+
+// decide asks for the decision that a change needs, at the very state that it is to follow, and names it in the event.
+func (p *Point) decide(ctx context.Context, who Administrator, at, next *authority.State, event *aver.Event) error {
+	if p.decisions == nil || !who.Decided() {
+		return nil
+	}
+	if c, ok := at.CredentialNamed(who.Name); ok && who.Method == "bearer" && c.Revoked != nil {
+		return fmt.Errorf("%w: credential %q was revoked %s", ErrBadToken, c.Name, c.Revoked.Time)
+	}
+	if err := checkOwner(at, next, event); err != nil {
+		return &RefusedError{Type: event.Type, Err: err}
+	}
+	resource, err := thing(at, event)
+	if err != nil {
+		return fmt.Errorf("what %s is about: %w", event.Type, err)
+	}
+	event.Decision, err = p.Permit(ctx, who, event.Type.Action(), resource)
+	return err
 }
 
 // newEvent makes an event that is not before the one it follows, even if the clock jumped back.
@@ -96,8 +120,8 @@ func random(n int) []byte {
 }
 
 // Publish makes a bundle known; [aver.EventPolicyActivated] lets it decide.
-func (p *Point) Publish(ctx context.Context, by aver.By, reason string, b *policy.Bundle) (*Change, error) {
-	return p.Do(ctx, by, reason, aver.EventPolicyPublished, published(b))
+func (p *Point) Publish(ctx context.Context, who Administrator, reason string, b *policy.Bundle) (*Change, error) {
+	return p.Do(ctx, who, reason, aver.EventPolicyPublished, published(b))
 }
 
 func published(b *policy.Bundle) aver.PolicyPublished {

@@ -21,10 +21,10 @@ func NewToken() string { return tokenPrefix + base64.RawURLEncoding.EncodeToStri
 
 // IssueCredential makes a bearer token and keeps its digest as the credential. The token ([NewToken]) is returned
 // once and is nowhere else; c.Digest is set here. With [ErrNotIncluded] the token is valid.
-func (p *Point) IssueCredential(ctx context.Context, by aver.By, reason string, c aver.Credential) (token string, change *Change, err error) {
+func (p *Point) IssueCredential(ctx context.Context, who Administrator, reason string, c aver.Credential) (token string, change *Change, err error) {
 	token = NewToken()
 	c.Digest = aver.Digest([]byte(token))
-	change, err = p.Do(ctx, by, reason, aver.EventCredentialIssued, c)
+	change, err = p.Do(ctx, who, reason, aver.EventCredentialIssued, c)
 	if change == nil {
 		return "", nil, err
 	}

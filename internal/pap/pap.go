@@ -18,6 +18,7 @@ import (
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/ledger"
+	"github.com/aver-authz/aver/internal/pdp"
 	"github.com/aver-authz/aver/internal/policy"
 )
 
@@ -27,7 +28,7 @@ type Options struct {
 	SnapshotPath string
 	// SnapshotEvery is after how many events the snapshot is renewed; 0 means 1,000. A large state is written less often.
 	SnapshotEvery uint64
-	// Baseline is the bundle that an empty log begins with; nil means [policy.Baseline].
+	// Baseline is the bundle that an empty log begins with, beside [policy.Administration]; nil means [policy.Baseline].
 	Baseline *policy.Bundle
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -45,6 +46,7 @@ type Point struct {
 	closed    chan struct{}
 	close     func() error
 	snapshots snapshots
+	decisions *pdp.Point // asked about every change; nil: none is
 }
 
 // Current is the authority as decisions are to be made from it, and the tree head of the log's prefix that it is the
@@ -85,7 +87,7 @@ type Change struct {
 }
 
 // Open folds the log, helped by the snapshot if there is one that fits. An empty log gets its first events: the baseline
-// bundle, published and activated. The log stays the caller's to close, after the point.
+// and the administration bundle, published and activated. The log stays the caller's to close, after the point.
 func Open(ctx context.Context, log *ledger.Log, o Options) (*Point, error) {
 	if o.SnapshotEvery == 0 {
 		o.SnapshotEvery = 1000
@@ -113,23 +115,38 @@ func Open(ctx context.Context, log *ledger.Log, o Options) (*Point, error) {
 	return p, nil
 }
 
-// begin writes the first two events of a log, or the second if a crash came between them.
+// begin writes the first events of a log, or those that a crash left out: the shipped bundles, each published and
+// activated. What was retired since stays so.
 func (p *Point) begin(ctx context.Context) error {
-	by := aver.By{Name: "aver", Method: "internal"}
+	who := Administrator{By: aver.By{Name: aver.Self, Method: aver.MethodInternal}}
 	const reason = "the policies that every start begins with"
-	if p.Current().State.Size() == 0 {
-		if _, err := p.change(ctx, by, reason, aver.EventPolicyPublished, published(p.o.Baseline)); err != nil {
+	for _, b := range []*policy.Bundle{p.o.Baseline, policy.Administration()} {
+		v := p.first(b.Name())
+		if v == nil {
+			if _, err := p.change(ctx, who, reason, aver.EventPolicyPublished, published(b)); err != nil {
+				return err
+			}
+			v = p.first(b.Name())
+		}
+		if len(v.History) > 0 {
+			continue
+		}
+		ref := aver.PolicyRef{Name: v.Bundle.Name(), Digest: v.Bundle.Digest()}
+		if _, err := p.change(ctx, who, reason, aver.EventPolicyActivated, ref); err != nil {
 			return err
 		}
 	}
-	st := p.Current().State
-	if st.Size() > 1 {
-		return nil
+	return nil
+}
+
+// first is the first version of a bundle that was published, nil if none was.
+func (p *Point) first(name string) *authority.BundleVersion {
+	for _, v := range p.Current().State.Bundles() {
+		if v.Bundle.Name() == name {
+			return v
+		}
 	}
-	first := st.Bundles()[0].Bundle
-	ref := aver.PolicyRef{Name: first.Name(), Digest: first.Digest()}
-	_, err := p.change(ctx, by, reason, aver.EventPolicyActivated, ref)
-	return err
+	return nil
 }
 
 // Current returns the authority as of now. It takes no lock.

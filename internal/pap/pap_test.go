@@ -26,7 +26,7 @@ import (
 
 const origin = "example.com/aver/authority"
 
-var root = aver.By{Name: "root", Method: "bearer"}
+var root = pap.Administrator{By: aver.By{Name: "root", Method: "bearer"}, Role: aver.RoleAdmin}
 
 // place is a data directory for one authority log.
 type place struct {
@@ -175,7 +175,7 @@ func TestChange(t *testing.T) {
 		t.Errorf("index %d, receipt %d", change.Index, change.Receipt.Index)
 	}
 	e := change.Event
-	if e.Time.String() != "2026-01-02T03:04:05.006Z" || e.By != root || e.Reason != "for a test" || e.Type != aver.EventEntityPut {
+	if e.Time.String() != "2026-01-02T03:04:05.006Z" || e.By != root.By || e.Reason != "for a test" || e.Type != aver.EventEntityPut {
 		t.Errorf("event %+v", e)
 	}
 	entry, err := log.Entry(2)
@@ -238,7 +238,7 @@ func TestRefusedChangeWritesNothing(t *testing.T) {
 			return point.Do(t.Context(), root, "", aver.EventEntityPut, map[string]any{"id": 1.5})
 		}, "entity.put: "},
 		"by nobody": {func() (*pap.Change, error) {
-			return point.Do(t.Context(), aver.By{}, "", aver.EventEntityPut, doc("1"))
+			return point.Do(t.Context(), pap.Administrator{}, "", aver.EventEntityPut, doc("1"))
 		}, "the name of who did it"},
 	}
 	for name, test := range tests {

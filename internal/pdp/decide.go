@@ -235,7 +235,7 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 // authorize evaluates the ordinary policies as one principal. The reasons are
 // why it is allowed, or why it is not.
 func (d *decider) authorize(p principal, entities *world) (aver.Frame, []aver.Reason) {
-	result := d.st.Policies().Authorize(entities, p.request)
+	result := d.q.Policies(d.st).Authorize(entities, p.request)
 	d.evidence.evaluated(result)
 	frame := aver.Frame{
 		As: p.as, Policies: ruleIDs(result.Reasons), Errors: policyErrors(result.Errors),
@@ -288,7 +288,7 @@ func (d *decider) authorizeGrant(g *authority.Grant, request types.Request, enti
 func (d *decider) gates(r *aver.Ruling, principals []principal, entities *world) (approved, ok bool) {
 	var matched []*policy.Rule
 	for _, p := range principals {
-		result := d.st.Policies().Gates(entities, p.request)
+		result := d.q.Policies(d.st).Gates(entities, p.request)
 		d.evidence.evaluated(result)
 		for _, e := range result.Errors {
 			r.Reasons = append(r.Reasons, because(aver.ReasonPolicyError, e.Rule, "", e.Message))

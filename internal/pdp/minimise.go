@@ -26,7 +26,7 @@ func minimise(st *authority.State, q *Query, e *Evidence) (kept []byte, omitted 
 	if e.everything {
 		return aver.AppendCanonical(nil, q.Request.JSON()), nil
 	}
-	sets := append(slices.Clip(e.sets), st.Policies().Retained())
+	sets := append(slices.Clip(e.sets), q.Policies(st).Retained())
 	for _, g := range e.grants {
 		if g.Limits != nil {
 			for _, s := range g.Limits.Sums {
@@ -177,6 +177,8 @@ func withholdAt(v any, path, disclosures []string, random io.Reader) (any, []str
 // Disclose puts the disclosed members back into a recorded request. Missing
 // lists the places, as JSON pointers, where a digest has no disclosure: what
 // stood there was withheld or erased.
+//
+// The token that came with the request stands beside it: see [Reopen].
 func Disclose(request []byte, disclosures []string) (disclosed *aver.Request, missing []string, err error) {
 	v, err := aver.ParseJSON(request, aver.Limits{Bytes: len(request)})
 	if err != nil {
@@ -204,6 +206,16 @@ func Disclose(request []byte, disclosures []string) (disclosed *aver.Request, mi
 	}
 	disclosed, err = aver.ParseRequest(v)
 	return disclosed, missing, err
+}
+
+// Reopen returns what was decided: the recorded request with what was disclosed
+// of it, and the token that was verified with it (nil: none came). Missing is
+// that of [Disclose].
+func Reopen(request []byte, token *aver.Token, disclosures []string) (req *aver.Request, missing []string, err error) {
+	if req, missing, err = Disclose(request, disclosures); err == nil {
+		req.Token = token
+	}
+	return req, missing, err
 }
 
 func disclose(v any, pointer string, by map[string][]any) (any, []string, error) {

@@ -112,6 +112,17 @@ func durable(ctx context.Context, ticket *ledger.Ticket, origin string) (aver.Re
 	}, nil
 }
 
+// Administer decides whether a change of the authority may be made, or evidence
+// be read, and waits until the record is durable. Its PEP is Aver itself.
+func (p *Point) Administer(ctx context.Context, req *aver.Request) (*aver.Answer, error) {
+	st, head := p.o.State()
+	pending, err := p.submit(st, head, NewAdministration(req), aver.PEP{Credential: aver.Self}, nil, p.log.Enqueue)
+	if err != nil {
+		return nil, err
+	}
+	return pending.Wait(ctx)
+}
+
 // Decide decides a query for a PEP and waits until the record is durable. The
 // errors are those of the ledger (no answer without a record) and of ctx.
 func (p *Point) Decide(ctx context.Context, q *Query, pep aver.PEP) (*aver.Answer, error) {
@@ -125,6 +136,9 @@ func (p *Point) Decide(ctx context.Context, q *Query, pep aver.PEP) (*aver.Answe
 // Submit decides a query and gives its record a place in the log, without
 // waiting for it to be durable.
 func (p *Point) Submit(q *Query, pep aver.PEP) (*Pending, error) {
+	if q.administrative || pep.Credential == aver.Self {
+		return nil, errors.New("a PEP can't ask about Aver's administration")
+	}
 	st, head := p.o.State()
 	if !hasLimits(st, q) {
 		return p.submit(st, head, q, pep, nil, p.log.Enqueue)
@@ -173,7 +187,7 @@ func (p *Point) submit(st *authority.State, head aver.TreeHead, q *Query, pep av
 	if err != nil {
 		return nil, err
 	}
-	if p.o.Recorded != nil {
+	if p.o.Recorded != nil && !q.administrative {
 		p.o.Recorded(record, evidence, ticket)
 	}
 	return &Pending{

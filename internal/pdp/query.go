@@ -8,6 +8,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/policy"
 )
 
@@ -24,6 +25,7 @@ type Query struct {
 	context           types.Record // as sent
 	parts             []queryPart  // one without an id when the request names none
 	chain             []string     // grant ids
+	administrative    bool         // about Aver itself, and asked by nobody else
 	actingFor         bool         // the caller names somebody it acts for, or a delegation
 	tool              string
 	supported         []string
@@ -38,6 +40,41 @@ type queryPart struct {
 // NewQuery converts a request. What is wrong with it is kept in the query (see
 // [Query.Err]), and [Decide] denies such a query.
 func NewQuery(req *aver.Request) *Query {
+	q := newQuery(req)
+	for _, m := range []struct{ pointer, typ string }{{"/subject/type", req.Subject.Type}, {"/resource/type", req.Resource.Type}} {
+		if q.err == nil && aver.Reserved(m.typ) {
+			q.err = &aver.RequestError{Pointer: m.pointer, Reason: "is reserved: only Aver asks about what it administers"}
+		}
+	}
+	return q
+}
+
+// NewAdministration converts a request of Aver itself, whether a change of the
+// authority may be made. It is decided by the bundle for administration, and by
+// no other.
+func NewAdministration(req *aver.Request) *Query {
+	q := newQuery(req)
+	q.administrative = true
+	return q
+}
+
+// QueryOf converts the request of a record as it was when it was decided.
+func QueryOf(record *aver.Record, req *aver.Request) *Query {
+	if record.PEP.Credential == aver.Self {
+		return NewAdministration(req)
+	}
+	return NewQuery(req)
+}
+
+// Policies is the set that decides the query at a state.
+func (q *Query) Policies(st *authority.State) *policy.Set {
+	if q.administrative {
+		return st.Administration()
+	}
+	return st.Policies()
+}
+
+func newQuery(req *aver.Request) *Query {
 	q := &Query{
 		Request:  req,
 		subject:  uid(req.Subject.Ref),

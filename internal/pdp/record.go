@@ -26,7 +26,7 @@ type Circumstances struct {
 func NewRecord(st *authority.State, q *Query, d aver.Decision, e *Evidence, c Circumstances) (*aver.Record, []string, error) {
 	request, omitted := minimise(st, q, e)
 	var disclosures []string
-	if sensitive := st.Policies().Sensitive(); len(sensitive) > 0 {
+	if sensitive := q.Policies(st).Sensitive(); len(sensitive) > 0 {
 		v, err := aver.ParseJSON(request, aver.Limits{Bytes: len(request)})
 		if err != nil {
 			return nil, nil, fmt.Errorf("minimised request: %w", err)

@@ -113,8 +113,11 @@ func (x *frameExport) decision(e ledger.Indexed) error {
 	if err != nil {
 		return err
 	}
-	set, digest := version.state.Policies(), version.state.PoliciesDigest()
-	views := pdp.Views(version.state, pdp.NewQuery(req), record.Time)
+	q, digest := pdp.QueryOf(record, req), version.state.PoliciesDigest()
+	if record.PEP.Credential == aver.Self {
+		digest += "/administration"
+	}
+	set, views := q.Policies(version.state), pdp.Views(version.state, q, record.Time)
 	for _, r := range rulings(record) {
 		if len(views) < len(r.Frames) {
 			return fmt.Errorf("%s has more frames than its request", record.ID)

@@ -277,7 +277,7 @@ func TestFollow(t *testing.T) {
 	}
 	follow := Follow(reader)
 	ref := aver.Identity{Ref: aver.Ref{Type: "user", ID: "ann"}, Kind: aver.HumanUser}
-	if _, err := e.pap.Do(t.Context(), aver.By{Name: "admin", Method: "bearer"}, "", aver.EventIdentityRegistered, ref); err != nil {
+	if _, err := e.pap.Do(t.Context(), pap.Administrator{By: aver.By{Name: "aver", Method: aver.MethodInternal}}, "", aver.EventIdentityRegistered, ref); err != nil {
 		t.Fatal(err)
 	}
 	n := 0

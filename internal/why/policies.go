@@ -155,7 +155,7 @@ func (x *explainer) rule(s scene, frame int, id string) (*policy.Rule, bool) {
 	if frame < len(s.views) && s.views[frame].Permit != nil {
 		return s.views[frame].Permit.Rule(), true
 	}
-	return x.st.Policies().Rule(id)
+	return x.query.Policies(x.st).Rule(id)
 }
 
 func (x *explainer) explain(s scene, frame int, id string) (policy.Explanation, bool) {
@@ -180,7 +180,7 @@ func (x *explainer) closest(s scene, frame int) []policy.Explanation {
 	failing := func(e policy.Explanation) int {
 		return e.Failing() - len(x.unknown(s, v, e.Clauses))
 	}
-	misses := x.st.Policies().NearMisses(v.Entities, v.Request)
+	misses := x.query.Policies(x.st).NearMisses(v.Entities, v.Request)
 	slices.SortStableFunc(misses, func(a, b policy.Explanation) int { return failing(a) - failing(b) })
 	for i, m := range misses {
 		if i == mostMisses || failing(m) > failing(misses[0]) {

@@ -296,7 +296,7 @@ func (x *explainer) sensitivePaths(v pdp.View, path string) [][]string {
 		return nil
 	}
 	var out [][]string
-	for _, b := range x.st.Policies().Bundles() {
+	for _, b := range x.query.Policies(x.st).Bundles() {
 		for _, p := range b.Meta().Sensitive {
 			elements := p.Elements()
 			n := min(len(elements), len(names))

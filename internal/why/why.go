@@ -140,11 +140,11 @@ func Explain(st *authority.State, record *aver.Record, disclosures []string, at 
 	if st.Size() != record.Authority.Size {
 		return nil, fmt.Errorf("explain %s: it was decided from %d events of authority, and the state holds %d", record.ID, record.Authority.Size, st.Size())
 	}
-	req, missing, err := pdp.Disclose(record.Request, disclosures)
+	req, missing, err := pdp.Reopen(record.Request, record.Token, disclosures)
 	if err != nil {
 		return nil, fmt.Errorf("explain %s: %w", record.ID, err)
 	}
-	x := &explainer{st: st, record: record, request: req, withheld: missing}
+	x := &explainer{st: st, record: record, request: req, query: pdp.QueryOf(record, req), withheld: missing}
 	x.decideAgain()
 	x.scenes()
 	x.out = Explanation{
@@ -192,6 +192,7 @@ type explainer struct {
 	st       *authority.State
 	record   *aver.Record
 	request  *aver.Request
+	query    *pdp.Query
 	withheld []string
 	again    Again
 	all      []scene
@@ -229,7 +230,7 @@ func (x *explainer) decideAgain() {
 	for _, c := range r.Decision.Counters {
 		used[pdp.LimitKey{Grant: c.Grant, Name: c.Name}] = c.Before
 	}
-	d, evidence := pdp.Decide(x.st, pdp.NewQuery(x.request), r.Time, used)
+	d, evidence := pdp.Decide(x.st, x.query, r.Time, used)
 	switch lacks := evidence.Lacks(r.Omitted); {
 	case len(lacks) > 0:
 		x.again = Again{Verdict: "undetermined", Missing: lacks}
@@ -251,7 +252,7 @@ func (x *explainer) scenes() {
 	if x.record.Semantics != aver.Semantics {
 		return
 	}
-	views := pdp.Views(x.st, pdp.NewQuery(x.request), x.record.Time)
+	views := pdp.Views(x.st, x.query, x.record.Time)
 	for i := range x.all {
 		s := &x.all[i]
 		n := len(s.Frames)
@@ -269,7 +270,7 @@ func (x *explainer) sentences(reasons []aver.Reason) []string {
 	var out []string
 	for _, r := range reasons {
 		words := ""
-		if rule, ok := x.st.Policies().Rule(r.Policy); ok {
+		if rule, ok := x.query.Policies(x.st).Rule(r.Policy); ok {
 			words = rule.Reason
 		}
 		if text := pdp.ReasonText(r, words); !slices.Contains(out, text) {
