@@ -30,6 +30,12 @@ const (
 	EventApprovalGranted    EventType = "approval.granted"    // ApprovalVote
 	EventApprovalRefused    EventType = "approval.refused"    // ApprovalVote
 	EventApprovalCancelled  EventType = "approval.cancelled"  // ApprovalRef
+	EventExceptionRequested EventType = "exception.requested" // ExceptionRequest
+	EventExceptionApproved  EventType = "exception.approved"  // ExceptionVote
+	EventExceptionRejected  EventType = "exception.rejected"  // ExceptionVote
+	EventExceptionActivated EventType = "exception.activated" // ExceptionRef
+	EventExceptionClosed    EventType = "exception.closed"    // ExceptionRef
+	EventExceptionReviewed  EventType = "exception.reviewed"  // ExceptionReview
 )
 
 // Event is one entry of the authority log: a change of what may be done, with
@@ -51,7 +57,7 @@ type Event struct {
 // By is who made a change and how they were authenticated.
 type By struct {
 	Name    string `json:"name"`             // of the credential, [Self] for what the first start does, the user of the machine for MethodLocal
-	Method  string `json:"method"`           // "bearer", "none" (--insecure-no-auth), MethodInternal or MethodLocal
+	Method  string `json:"method"`           // "bearer", "oidc", "spiffe", "none" (--insecure-no-auth), MethodInternal or MethodLocal
 	Subject Ref    `json:"subject,omitzero"` // whom the credential belongs to, if to anybody in particular
 }
 

@@ -14,6 +14,8 @@ var dataTypes = map[EventType]any{
 	EventIdentityResumed: &Ref{}, EventIdentityRetired: &Ref{}, EventEntityPut: &Entity{}, EventEntityRemoved: &Ref{},
 	EventGrantIssued: &Grant{}, EventGrantRevoked: &GrantRef{}, EventCredentialIssued: &Credential{}, EventCredentialRevoked: &CredentialRef{},
 	EventApprovalRequested: &ApprovalRequest{}, EventApprovalGranted: &ApprovalVote{}, EventApprovalRefused: &ApprovalVote{}, EventApprovalCancelled: &ApprovalRef{},
+	EventExceptionRequested: &ExceptionRequest{}, EventExceptionApproved: &ExceptionVote{}, EventExceptionRejected: &ExceptionVote{},
+	EventExceptionActivated: &ExceptionRef{}, EventExceptionClosed: &ExceptionRef{}, EventExceptionReviewed: &ExceptionReview{},
 }
 
 func TestEventDataReadsBack(t *testing.T) {

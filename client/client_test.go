@@ -401,6 +401,20 @@ func TestCalls(t *testing.T) {
 			_, err := c.Refuse(ctx, "ap-1", &aver.Ref{Type: "a", ID: "b"}, "", "r")
 			return err
 		},
+		`POST /v1/exceptions {"actions":null,"activate":true,"approver":{"id":"b","type":"a"},"duration":60,"id":"x","identity_confirmed":"i","justification":"j","kind":"break_glass","reason":"r","resources":null,"subject":{"id":"b","type":"a"}}`: func(c *Client) error {
+			party := aver.Ref{Type: "a", ID: "b"}
+			_, err := c.RequestException(ctx, aver.ExceptionRequest{ID: "x", Kind: aver.BreakGlass, Subject: party, Justification: "j", IdentityConfirmed: "i", Approver: party, Duration: 60}, true, "r")
+			return err
+		},
+		`GET /v1/exceptions/x `:                         func(c *Client) error { _, err := c.Exception(ctx, "x"); return err },
+		`POST /v1/exceptions/x/approve {"reason":"r"}`:  func(c *Client) error { _, err := c.ApproveException(ctx, "x", nil, "r"); return err },
+		`POST /v1/exceptions/x/reject {"reason":"r"}`:   func(c *Client) error { _, err := c.RejectException(ctx, "x", nil, "r"); return err },
+		`POST /v1/exceptions/x/activate {"reason":"r"}`: func(c *Client) error { _, err := c.ActivateException(ctx, "x", "r"); return err },
+		`POST /v1/exceptions/x/close {"reason":"r"}`:    func(c *Client) error { _, err := c.CloseException(ctx, "x", "r"); return err },
+		`POST /v1/exceptions/x/review {"follow_up":"f","verdict":"unjustified"}`: func(c *Client) error {
+			_, err := c.ReviewException(ctx, "x", nil, aver.Unjustified, "f", "")
+			return err
+		},
 		`GET /readyz `: func(c *Client) error { return c.Ready(ctx) },
 		`PUT /v1/entities/a/b {"id":"b","reason":"r","type":"a"}`: func(c *Client) error {
 			_, err := c.PutEntity(ctx, aver.Entity{Ref: aver.Ref{Type: "a", ID: "b"}}, "r")

@@ -99,23 +99,19 @@ func (c *cli) approvalShow() *cobra.Command {
 func (c *cli) approvalVote(verb, short string,
 	vote func(*client.Client, context.Context, string, *aver.Ref, string, string) (*client.Change, error), done string,
 ) *cobra.Command {
-	var as, seen string
+	var seen string
 	cmd := &cobra.Command{
 		Use:     verb + " ID",
 		Short:   short,
 		Example: fmt.Sprintf("  aver approval %s ap-7k2f --reason \"looked into it\"", verb),
 		Args:    exactly("the ID of a request for approval"),
 	}
-	cmd.Flags().StringVar(&as, "as", "", "the approver (`TYPE:ID`); needed only where the server authenticates nobody")
+	as := asFlag(cmd)
 	cmd.Flags().StringVar(&seen, "seen", "", "the `DIGEST` that show printed as seen: refused if something else is shown now")
 	return c.changes(cmd, func(ctx context.Context, server *client.Client, reason string, args []string) error {
-		var approver *aver.Ref
-		if as != "" {
-			ref, err := parseRef(as)
-			if err != nil {
-				return fmt.Errorf("--as: %w", err)
-			}
-			approver = &ref
+		approver, err := as()
+		if err != nil {
+			return err
 		}
 		made, err := vote(server, ctx, args[0], approver, seen, reason)
 		if err != nil {

@@ -123,6 +123,31 @@ func (d *directory) Grants(context.Context) iter.Seq2[client.Grant, error] {
 	return items(d, (*authority.State).Grants, grantOf)
 }
 
+func (d *directory) Exceptions(context.Context) iter.Seq2[client.Exception, error] {
+	now := aver.TimeOf(time.Now())
+	return items(d, (*authority.State).Exceptions, func(x *authority.Exception) client.Exception {
+		out := client.Exception{
+			ExceptionRequest: x.ExceptionRequest, Mark: client.Mark(x.Mark), State: x.State(now),
+			Approved: answerOf(x.Approved), Rejected: answerOf(x.Rejected),
+			Activated: (*client.Mark)(x.Activated), Until: x.Until, Closed: (*client.Mark)(x.Closed),
+		}
+		if x.Activated != nil {
+			out.ReviewDue = x.ReviewDue()
+		}
+		if x.Reviewed != nil {
+			out.Reviewed = &client.ExceptionReview{ExceptionReview: x.Reviewed.ExceptionReview, Mark: client.Mark(x.Reviewed.Mark)}
+		}
+		return out
+	})
+}
+
+func answerOf(a *authority.ExceptionAnswer) *client.ExceptionAnswer {
+	if a == nil {
+		return nil
+	}
+	return &client.ExceptionAnswer{Approver: a.Approver, Mark: client.Mark(a.Mark)}
+}
+
 func (d *directory) Approvals(context.Context) iter.Seq2[client.Approval, error] {
 	now := aver.TimeOf(time.Now())
 	return items(d, (*authority.State).Approvals, func(a *authority.Approval) client.Approval {

@@ -22,6 +22,7 @@ type source interface {
 	Grant(ctx context.Context, id string) (*client.Grant, error)
 	Credentials(ctx context.Context) iter.Seq2[client.Credential, error]
 	Approvals(ctx context.Context) iter.Seq2[client.Approval, error]
+	Exceptions(ctx context.Context) iter.Seq2[client.Exception, error]
 
 	Logs(ctx context.Context) (map[client.LogName]client.LogHead, error)
 	Entries(ctx context.Context, log client.LogName, from uint64) iter.Seq2[client.Entry, error]

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/activity"
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
@@ -132,6 +133,9 @@ func New(o Options) (*API, error) {
 	}
 	if a.pages, err = newPageTokens(); err != nil {
 		return nil, err
+	}
+	if err := a.registerExceptions(); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	for _, rt := range routes {
 		a.mux.Handle(rt.pattern, a.handler(rt))

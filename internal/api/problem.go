@@ -138,7 +138,7 @@ func refusal(refused *pap.RefusedError) *problem {
 	}
 	switch refused.Type {
 	case aver.EventPolicyPublished, aver.EventIdentityRegistered, aver.EventIdentityUpdated, aver.EventEntityPut,
-		aver.EventGrantIssued, aver.EventCredentialIssued:
+		aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventExceptionRequested:
 		return &problem{Slug: "refused", Status: http.StatusUnprocessableEntity, Detail: detail}
 	}
 	return &problem{Slug: "conflict", Status: http.StatusConflict, Detail: detail}

@@ -61,6 +61,15 @@ var routes = []route{
 	{pattern: "POST /v1/approvals/{id}/approve", access: answer, handle: (*API).approve},
 	{pattern: "POST /v1/approvals/{id}/refuse", access: answer, handle: (*API).refuse},
 
+	{pattern: "GET /v1/exceptions", access: approvals, handle: (*API).listExceptions},
+	{pattern: "POST /v1/exceptions", access: answer, handle: (*API).requestException},
+	{pattern: "GET /v1/exceptions/{id}", access: approvals, handle: (*API).getException},
+	{pattern: "POST /v1/exceptions/{id}/approve", access: answer, handle: (*API).approveException},
+	{pattern: "POST /v1/exceptions/{id}/reject", access: answer, handle: (*API).rejectException},
+	{pattern: "POST /v1/exceptions/{id}/activate", access: answer, handle: (*API).activateException},
+	{pattern: "POST /v1/exceptions/{id}/close", access: answer, handle: (*API).closeException},
+	{pattern: "POST /v1/exceptions/{id}/review", access: answer, handle: (*API).reviewException},
+
 	{pattern: "GET /v1/decisions", access: read, handle: (*API).listDecisions},
 	{pattern: "GET /v1/decisions/{id}", access: read, handle: (*API).getDecision},
 	{pattern: "GET /v1/decisions/{id}/proof", access: read, handle: (*API).proveDecision},

@@ -31,6 +31,8 @@ type State struct {
 	credentialNames table[string, *Credential]
 	approvals       table[string, *Approval]
 	approvalIDs     table[string, string] // by evaluation id, and by credential and key
+	exceptions      table[string, *Exception]
+	activated       table[aver.Ref, []string] // ids of exceptions, by subject
 }
 
 // New returns the empty state, that of no events.
@@ -95,6 +97,8 @@ func (s *State) freeze() {
 	s.credentialNames.freeze()
 	s.approvals.freeze()
 	s.approvalIDs.freeze()
+	s.exceptions.freeze()
+	s.activated.freeze()
 }
 
 // apply changes s in place, or leaves it as it is and says why. Every rule is checked before anything is set.
@@ -138,6 +142,12 @@ var rules = map[aver.EventType]func(*State, *aver.Event, Mark) error{
 	aver.EventApprovalGranted:    rule((*State).approvalGranted),
 	aver.EventApprovalRefused:    rule((*State).approvalRefused),
 	aver.EventApprovalCancelled:  rule((*State).approvalCancelled),
+	aver.EventExceptionRequested: rule((*State).exceptionRequested),
+	aver.EventExceptionApproved:  rule((*State).exceptionApproved),
+	aver.EventExceptionRejected:  rule((*State).exceptionRejected),
+	aver.EventExceptionActivated: rule((*State).exceptionActivated),
+	aver.EventExceptionClosed:    rule((*State).exceptionClosed),
+	aver.EventExceptionReviewed:  rule((*State).exceptionReviewed),
 }
 
 // rule decodes an event's data for the rule that understands it.

@@ -33,6 +33,7 @@ type snapshotItem struct {
 	Grant      *Grant          `json:"grant,omitempty"`
 	Credential *Credential     `json:"credential,omitempty"`
 	Approval   *Approval       `json:"approval,omitempty"`
+	Exception  *Exception      `json:"exception,omitempty"`
 }
 
 type snapshotBundle struct {
@@ -118,6 +119,11 @@ func (s *State) encode(out *json.Encoder, root string) error {
 	}
 	for _, a := range s.Approvals() {
 		if err := out.Encode(snapshotItem{Approval: a}); err != nil {
+			return err
+		}
+	}
+	for _, x := range s.Exceptions() {
+		if err := out.Encode(snapshotItem{Exception: x}); err != nil {
 			return err
 		}
 	}
@@ -270,6 +276,8 @@ func (s *State) restore(item snapshotItem) error {
 		s.setCredential(item.Credential)
 	case item.Approval != nil:
 		s.setApproval(item.Approval)
+	case item.Exception != nil:
+		return s.setException(item.Exception)
 	default:
 		return fmt.Errorf("the line holds nothing")
 	}

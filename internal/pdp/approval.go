@@ -40,6 +40,10 @@ func (d *decider) resolveApproval() {
 		return
 	}
 	cited.Approval = a
+	d.evidence.cited = append(d.evidence.cited, a.Event)
+	for _, v := range a.Votes {
+		d.evidence.cited = append(d.evidence.cited, v.Event)
+	}
 	before := d.used[LimitKey{a.ID, approvalName}]
 	d.counters = append(d.counters, counting{Counter: aver.Counter{Grant: a.ID, Name: approvalName, Before: before, After: before, Max: 1}})
 	switch {
@@ -110,6 +114,8 @@ func NewApprovalRequest(st *authority.State, record *aver.Record, req *aver.Requ
 	if record.Full != req.Digest() {
 		return nil, ErrOtherRequest
 	}
+	with := *req
+	req = &with
 	out := &aver.ApprovalRequest{Evaluation: record.ID, Binding: req.Binding(), Deadline: now}
 	shortest := int64(0)
 	if !record.Decision.Outcome.Allowed() {

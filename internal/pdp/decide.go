@@ -44,8 +44,8 @@ func decide(d *decider) (aver.Decision, *Evidence) {
 	}
 	d.resolveChain()
 	d.evidence.twoParts = q.subject == q.resource
-	for _, g := range d.chain {
-		d.evidence.twoParts = d.evidence.twoParts || uid(g.From) == q.resource
+	for _, l := range d.links {
+		d.evidence.twoParts = d.evidence.twoParts || uid(l.from) == q.resource
 	}
 	d.startCounters()
 	d.resolveApproval()
@@ -94,6 +94,13 @@ func (d *decider) actorOf(r aver.Ref) aver.Actor {
 // what is asked, that they join into a chain that holds now. All faults are
 // listed, not only the first.
 func (d *decider) resolveChain() {
+	d.resolveGrants()
+	d.links = grantLinks(d.chain)
+}
+
+// resolveGrants looks up the grants that the caller cites and checks, apart from
+// what is asked, that they join into a chain that holds now.
+func (d *decider) resolveGrants() {
 	ids := d.q.chain
 	fault := func(code aver.ReasonCode, grant, detail string) {
 		d.chainFaults = append(d.chainFaults, because(code, nil, grant, detail))
@@ -159,17 +166,17 @@ func (d *decider) resolveChain() {
 type principal struct {
 	as      aver.FrameKind
 	uid     types.EntityUID
-	chain   []*authority.Grant // the grants by which it acts
-	request types.Request      // as it is evaluated for this party
+	chain   []link        // the hops by which it acts
+	request types.Request // as it is evaluated for this party
 }
 
 // principals lists the acting party, then every delegator from the nearest up
 // to the originating user, with the request as it is evaluated for each.
 func (d *decider) principals(part queryPart) []principal {
-	out := make([]principal, 0, len(d.chain)+1)
-	out = append(out, principal{as: aver.FrameActor, uid: d.q.subject, chain: d.chain})
-	for i := len(d.chain) - 1; i >= 0; i-- {
-		out = append(out, principal{as: aver.FrameDelegator, uid: uid(d.chain[i].From), chain: d.chain[:i]})
+	out := make([]principal, 0, len(d.links)+1)
+	out = append(out, principal{as: aver.FrameActor, uid: d.q.subject, chain: d.links})
+	for i := len(d.links) - 1; i >= 0; i-- {
+		out = append(out, principal{as: aver.FrameDelegator, uid: uid(d.links[i].from), chain: d.links[:i]})
 	}
 	for i := range out {
 		out[i].request = d.request(out[i].uid, out[i].chain, part)
@@ -184,7 +191,7 @@ func (d *decider) grantRequest(i int, principals []principal, part queryPart) ty
 	if p := principals[len(d.chain)-1-i]; p.uid == to {
 		return p.request
 	}
-	return d.request(to, d.chain[:i+1], part)
+	return d.request(to, d.links[:i+1], part)
 }
 
 // rule decides one part of the request, or all of it.
@@ -194,10 +201,18 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 	ok := len(d.chainFaults) == 0
 	r.Reasons = append(r.Reasons, d.chainFaults...)
 	var permits []aver.Reason
+	var exceptions []aver.Frame
 	principals := d.principals(part)
 	for _, p := range principals {
 		frame, reasons := d.authorize(p, entities)
 		r.Frames = append(r.Frames, frame)
+		if !frame.Allowed && p.as == aver.FrameActor {
+			var lifted []aver.Reason
+			if exceptions, lifted = d.excepted(frame, p, entities); lifted != nil {
+				permits = lifted
+				continue
+			}
+		}
 		if !frame.Allowed {
 			ok = false
 			r.Reasons = append(r.Reasons, reasons...)
@@ -205,6 +220,7 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 			permits = reasons
 		}
 	}
+	r.Frames = append(r.Frames, exceptions...)
 	for i, g := range d.chain {
 		frame, reasons := d.authorizeGrant(g, d.grantRequest(i, principals, part), entities)
 		r.Frames = append(r.Frames, frame)
@@ -213,21 +229,23 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 			r.Reasons = append(r.Reasons, reasons...)
 		}
 	}
+	if !d.covered(entities) {
+		ok = false
+	}
 	taken, reasons := d.take(entities)
 	r.Reasons = append(r.Reasons, reasons...)
 	if !ok || len(reasons) > 0 {
 		return r // denied
 	}
 	approved, ok := d.gates(&r, principals, entities)
-	if !ok {
-		return r
+	if r.Outcome.Allowed() || len(exceptions) > 0 { // that an exception was used is said whatever comes of it
+		r.Reasons = append(permits, r.Reasons...)
 	}
-	if r.Outcome.Allowed() {
+	if ok && r.Outcome.Allowed() {
 		d.commit(taken)
 		if approved {
 			d.useApproval()
 		}
-		r.Reasons = append(permits, r.Reasons...)
 	}
 	return r
 }

@@ -80,6 +80,11 @@ func ReasonText(r aver.Reason, rule string) string {
 		return say("Policy %s wants somebody's approval first.", r.Policy)
 	case aver.ReasonRestrict:
 		return say("Policy %s allows it with an obligation.", r.Policy)
+	case aver.ReasonException:
+		if r.Policy != "" {
+			return fmt.Sprintf("Exception %s sets policy %s aside.", r.Detail, r.Policy)
+		}
+		return fmt.Sprintf("Exception %s permits it.", r.Detail)
 	case aver.ReasonApproved:
 		return fmt.Sprintf("What policy %s asks for is there: approval %s.", r.Policy, r.Detail)
 	case aver.ReasonApprovalUnknown:
@@ -102,4 +107,6 @@ func ReasonText(r aver.Reason, rule string) string {
 		return "None of the parts is allowed."
 	}
 	return string(r.Code)
+}
+
 }

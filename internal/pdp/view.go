@@ -11,13 +11,14 @@ import (
 // View is one frame of a decision with what the policy engine saw in it, for
 // explaining the decision, or for having another engine decide it again.
 type View struct {
-	As       aver.FrameKind
-	Entity   aver.Ref
-	Grant    string             // of a grant frame
-	Permit   *policy.Permit     // of a grant frame, the only policy evaluated in it
-	Part     string             // the part of the request, "" for the whole
-	Request  types.Request      // as evaluated
-	Entities types.EntityGetter // what policies could look up; safe for one goroutine
+	As        aver.FrameKind
+	Entity    aver.Ref
+	Grant     string             // of a grant frame
+	Exception string             // of an exception frame
+	Permit    *policy.Permit     // of a grant or exception frame, the only policy evaluated in it
+	Part      string             // the part of the request, "" for the whole
+	Request   types.Request      // as evaluated
+	Entities  types.EntityGetter // what policies could look up; safe for one goroutine
 }
 
 // Views returns the frames of the decision on a query, part by part, in the
@@ -38,6 +39,16 @@ func Views(st *authority.State, q *Query, now aver.Time) []View {
 				As: p.as, Entity: ref(p.uid), Part: part.id,
 				Request: p.request, Entities: entities,
 			})
+		}
+		if frame, _ := d.authorize(principals[0], entities); !frame.Allowed {
+			frames, _ := d.excepted(frame, principals[0], entities)
+			for _, f := range frames {
+				x, _ := st.Exception(f.Exception)
+				views = append(views, View{
+					As: f.As, Entity: q.Request.Subject.Ref, Exception: f.Exception, Permit: x.Permit, Part: part.id,
+					Request: principals[0].request, Entities: entities,
+				})
+			}
 		}
 		for i, g := range d.chain {
 			views = append(views, View{

@@ -17,8 +17,9 @@ type Evidence struct {
 	facts      []Fact           // what was looked up, once each
 	sets       []policy.ReadSet // of the policies that were evaluated
 	grants     []*authority.Grant
-	twoParts   bool // the resource is also a principal, so what is read of one is read of the other
-	everything bool // the request could not be read, so all of it is evidence
+	cited      []uint64 // events of approvals and exceptions
+	twoParts   bool     // the resource is also a principal, so what is read of one is read of the other
+	everything bool     // the request could not be read, so all of it is evidence
 }
 
 func (e *Evidence) evaluated(result policy.Result) { e.sets = append(e.sets, result.Reads()) }
@@ -57,6 +58,7 @@ func (e *Evidence) Cite(q *Query) aver.Facts {
 			out.Absent = append(out.Absent, f.Ref)
 		}
 	}
+	out.Events = append(out.Events, e.cited...)
 	slices.Sort(out.Events)
 	out.Events = slices.Compact(out.Events)
 	return out
@@ -136,14 +138,14 @@ func overlay(over, under types.Record) types.Record {
 
 // request builds the Cedar request of a frame. What Aver vouches for stands in
 // context.aver; docs/policies.md describes each member.
-func (d *decider) request(principal types.EntityUID, chain []*authority.Grant, part queryPart) types.Request {
+func (d *decider) request(principal types.EntityUID, chain []link, part queryPart) types.Request {
 	delegators := make([]types.Value, len(chain))
 	origin := principal
-	for i, g := range chain {
-		delegators[i] = uid(g.From)
+	for i, l := range chain {
+		delegators[i] = uid(l.from)
 	}
 	if len(chain) > 0 {
-		origin = uid(chain[0].From)
+		origin = uid(chain[0].from)
 	}
 	isActor := principal == d.q.subject
 	vouched := types.RecordMap{

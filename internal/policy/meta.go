@@ -23,12 +23,24 @@ type Meta struct {
 	Controls    []string // the controls of the organisation that these policies implement
 	Retain      []Path   // attributes that records keep even if no policy reads them
 	Sensitive   []Path   // attributes that records hold as salted digests only
+	Exceptions  []ExceptionRule
+}
+
+// An ExceptionRule enables a kind of exceptions: none is allowed without.
+type ExceptionRule struct {
+	Kind         string   `json:"kind"`                    // break_glass, override or temporary_access
+	Max          int64    `json:"max"`                     // seconds that one may last, at most
+	Approvers    []string `json:"approvers"`               // names, as in @approvers
+	Reviewers    []string `json:"reviewers"`               // who review it afterwards
+	ReviewWithin int64    `json:"review_within"`           // seconds after its end
+	BlockOverdue bool     `json:"block_overdue,omitempty"` // an overdue review blocks further exceptions
 }
 
 func (m Meta) clone() Meta {
 	m.Controls = slices.Clone(m.Controls)
 	m.Retain = slices.Clone(m.Retain)
 	m.Sensitive = slices.Clone(m.Sensitive)
+	m.Exceptions = slices.Clone(m.Exceptions)
 	return m
 }
 
@@ -52,8 +64,52 @@ func parseMeta(content []byte, errs *Errors) Meta {
 		"controls":  func(n *yaml.Node) { m.Controls = y.texts(n) },
 		"retain":    func(n *yaml.Node) { m.Retain = y.paths(n) },
 		"sensitive": func(n *yaml.Node) { m.Sensitive = y.paths(n) },
+		"exceptions": func(n *yaml.Node) {
+			if n.Kind != yaml.SequenceNode {
+				y.fail(n, "expected a list of kinds of exceptions")
+				return
+			}
+			for _, c := range n.Content {
+				m.Exceptions = append(m.Exceptions, y.exception(c))
+			}
+		},
 	})
 	return m
+}
+
+// exception reads what enables a kind of exceptions. All of it has to be said.
+func (y yamlReader) exception(n *yaml.Node) ExceptionRule {
+	var r ExceptionRule
+	seconds := func(to *int64) func(*yaml.Node) {
+		return func(n *yaml.Node) {
+			d, err := time.ParseDuration(y.text(n))
+			if err != nil || d < time.Second {
+				y.fail(n, "expected a duration such as 4h, of a second or more")
+			}
+			*to = int64(d.Seconds())
+		}
+	}
+	y.object(n, map[string]func(*yaml.Node){
+		"kind": func(n *yaml.Node) {
+			if r.Kind = y.text(n); !slices.Contains([]string{"break_glass", "override", "temporary_access"}, r.Kind) {
+				y.fail(n, "the kind is break_glass, override or temporary_access")
+			}
+		},
+		"max":           seconds(&r.Max),
+		"approvers":     func(n *yaml.Node) { r.Approvers = y.texts(n) },
+		"reviewers":     func(n *yaml.Node) { r.Reviewers = y.texts(n) },
+		"review_within": seconds(&r.ReviewWithin),
+		"block_overdue": func(n *yaml.Node) {
+			if text := y.text(n); text != "true" && text != "false" {
+				y.fail(n, "block_overdue is true or false")
+			}
+			r.BlockOverdue = n.Value == "true"
+		},
+	})
+	if r.Kind == "" || r.Max == 0 || len(r.Approvers) == 0 || len(r.Reviewers) == 0 || r.ReviewWithin == 0 {
+		y.fail(n, "an exception needs kind, max, approvers, reviewers and review_within")
+	}
+	return r
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:unmarshal errors:\s*)?(?:line (\d+): )?`)

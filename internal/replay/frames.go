@@ -127,7 +127,7 @@ func (x *frameExport) decision(e ledger.Indexed) error {
 			in, policies, static := "/ordinary", digest, set.Ordinary()
 			evaluate := set.Authorize
 			if v.Permit != nil {
-				in, policies, static = "", "grant/"+v.Grant, []*policy.Rule{v.Permit.Rule()}
+				in, policies, static = "", string(v.As)+"/"+v.Grant+v.Exception, []*policy.Rule{v.Permit.Rule()}
 				evaluate = v.Permit.Authorize
 			}
 			result, err := x.frame(e, record.ID, string(v.As), v, policies+in, static, evaluate)
@@ -140,7 +140,7 @@ func (x *frameExport) decision(e ledger.Indexed) error {
 		}
 		if gated(r) {
 			for _, v := range views[:len(r.Frames)] {
-				if v.As == aver.FrameGrant {
+				if v.Permit != nil {
 					continue
 				}
 				if _, err := x.frame(e, record.ID, "gates:"+string(v.As), v, digest+"/gates", set.GateRules(), set.Gates); err != nil {
@@ -167,11 +167,12 @@ func rulings(record *aver.Record) []aver.Ruling {
 
 // gated tells whether the gates were asked: everything else allowed.
 func gated(r aver.Ruling) bool {
+	exempt := slices.ContainsFunc(r.Reasons, func(reason aver.Reason) bool { return reason.Code == aver.ReasonException })
 	return len(r.Frames) > 0 &&
-		!slices.ContainsFunc(r.Frames, func(f aver.Frame) bool { return !f.Allowed }) &&
+		(exempt || !slices.ContainsFunc(r.Frames, func(f aver.Frame) bool { return !f.Allowed })) &&
 		!slices.ContainsFunc(r.Reasons, func(reason aver.Reason) bool {
 			switch reason.Code {
-			case aver.ReasonPermitted, aver.ReasonChallenge, aver.ReasonEscalate, aver.ReasonRestrict,
+			case aver.ReasonPermitted, aver.ReasonException, aver.ReasonChallenge, aver.ReasonEscalate, aver.ReasonRestrict,
 				aver.ReasonApproved, aver.ReasonApprovalUnknown, aver.ReasonApprovalScope, aver.ReasonApprovalPending,
 				aver.ReasonApprovalRefused, aver.ReasonApprovalExpired, aver.ReasonApprovalUsed,
 				aver.ReasonUnsupported, aver.ReasonPolicyError:
@@ -191,7 +192,7 @@ func agrees(recorded aver.Frame, v pdp.View, result policy.Result) bool {
 	if v.Permit != nil {
 		reasons = nil // the grant itself, which a record does not repeat
 	}
-	return recorded.As == v.As && (recorded.As != aver.FrameDelegator || recorded.Entity == v.Entity) && recorded.Grant == v.Grant &&
+	return recorded.As == v.As && (recorded.As != aver.FrameDelegator || recorded.Entity == v.Entity) && recorded.Grant == v.Grant && recorded.Exception == v.Exception &&
 		recorded.Allowed == (bool(result.Decision) && len(result.Errors) == 0) &&
 		slices.Equal(recorded.Policies, reasons) && slices.Equal(errors, errorIDs(result.Errors))
 }

@@ -23,6 +23,7 @@ type Vote struct {
 // cited tells what the request referred to: an approval, and the decision whose
 // challenge it says to have met.
 func (x *explainer) cited() {
+	x.exceptions()
 	x.out.Challenge = x.request.Challenged()
 	id := x.request.Approval()
 	if id == "" {
@@ -44,6 +45,9 @@ func (x *explainer) cited() {
 }
 
 func (p page) cited(e *Explanation) {
+	for _, ex := range e.Exceptions {
+		p.exception(ex)
+	}
 	if e.Challenge != "" {
 		p.line(2, "The caller says that it has met what decision %s asked for.", e.Challenge)
 	}

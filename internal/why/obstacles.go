@@ -25,8 +25,9 @@ type Obstacle struct {
 // obstacles lists what stood in the way in a scene.
 func (x *explainer) obstacles(s scene) {
 	gates := true // asked only where everything else allowed
+	excepted := s.excepted()
 	for i, f := range s.Frames {
-		if f.Allowed {
+		if f.Allowed || f.As == aver.FrameException || excepted && f.As == aver.FrameActor {
 			continue
 		}
 		gates = false
@@ -167,7 +168,7 @@ func lacking(conditions []Condition) string {
 // without are the changes by which a gate would not have stood in the way.
 func (x *explainer) without(s scene, id string) []string {
 	for i, f := range s.Frames {
-		if f.As == aver.FrameGrant {
+		if alone(f) {
 			continue
 		}
 		if e, ok := x.explain(s, i, id); ok && e.State == policy.Held {

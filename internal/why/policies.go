@@ -85,7 +85,10 @@ func (p Policy) order() int { return slices.Index(roles, p.Role) }
 func (x *explainer) policies(s scene) {
 	passed := true // the frames
 	for i, f := range s.Frames {
-		passed = passed && f.Allowed
+		if f.As == aver.FrameException {
+			continue
+		}
+		passed = passed && (f.Allowed || s.excepted())
 		failed := map[string]bool{}
 		for _, e := range f.Errors {
 			failed[e.Policy] = true
@@ -128,6 +131,9 @@ func (x *explainer) policies(s scene) {
 	}
 	for i, f := range s.Frames {
 		for _, id := range f.Policies {
+			if !f.Allowed {
+				continue // set aside by an exception
+			}
 			x.policy(s, i, id, Permits)
 		}
 	}
@@ -137,7 +143,7 @@ func (x *explainer) policies(s scene) {
 func (x *explainer) gate(s scene, id string, role Role) {
 	found := false
 	for i, f := range s.Frames {
-		if f.As == aver.FrameGrant {
+		if alone(f) {
 			continue
 		}
 		if e, ok := x.explain(s, i, id); ok && e.State != policy.Failed {

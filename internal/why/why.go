@@ -49,9 +49,10 @@ type Explanation struct {
 	Policies []Policy `json:"policies,omitempty"`
 	Closest  []Policy `json:"closest,omitempty"` // the permits that came closest to matching, where none did
 
-	Authority Authority `json:"authority"`
-	Approval  *Approval `json:"approval,omitempty"`  // that the request cited
-	Challenge string    `json:"challenge,omitempty"` // the decision whose challenge the caller says to have met
+	Authority  Authority   `json:"authority"`
+	Approval   *Approval   `json:"approval,omitempty"`   // that the request cited
+	Exceptions []Exception `json:"exceptions,omitempty"` // of the actor, that were asked
+	Challenge  string      `json:"challenge,omitempty"`  // the decision whose challenge the caller says to have met
 
 	Values   []Value  `json:"values,omitempty"`   // what those policies looked at
 	NotKept  []string `json:"not_kept,omitempty"` // paths that were sent and could not matter
@@ -257,7 +258,7 @@ func (x *explainer) scenes() {
 		s := &x.all[i]
 		n := len(s.Frames)
 		if n > len(views) || !slices.EqualFunc(s.Frames, views[:n], func(f aver.Frame, v pdp.View) bool {
-			return f.As == v.As && f.Grant == v.Grant && (f.As != aver.FrameDelegator || f.Entity == v.Entity)
+			return f.As == v.As && f.Grant == v.Grant && f.Exception == v.Exception && (f.As != aver.FrameDelegator || f.Entity == v.Entity)
 		}) {
 			return
 		}
@@ -290,15 +291,15 @@ func (x *explainer) frames(s scene) {
 			errs = append(errs, e.Policy)
 		}
 		switch {
-		case len(errs) > 0 && f.As == aver.FrameGrant:
+		case len(errs) > 0 && alone(f):
 			why = "its condition could not be evaluated"
 		case len(errs) > 0:
 			why = list(errs) + " could not be evaluated"
-		case f.Allowed && f.As == aver.FrameGrant:
+		case f.Allowed && alone(f):
 			why = "it covers what is asked"
 		case f.Allowed:
 			why = list(f.Policies) + " " + verb(f.Policies, "permits", "permit") + " it"
-		case f.As == aver.FrameGrant:
+		case alone(f):
 			why = "it does not cover what is asked"
 		case len(f.Policies) > 0:
 			why = list(f.Policies) + " " + verb(f.Policies, "forbids", "forbid") + " it"
@@ -333,6 +334,8 @@ func (x *explainer) frameName(f aver.Frame) string {
 		return f.Entity.ID + ", for whom it is asked"
 	case aver.FrameGrant:
 		return "grant " + f.Grant
+	case aver.FrameException:
+		return "exception " + f.Exception
 	}
 	if len(x.out.Authority.Chain) == 0 {
 		return x.who(f).ID
