@@ -41,8 +41,8 @@ func (a Administrator) request(st *authority.State, now aver.Time, action string
 	}
 }
 
-// administrators lists the credentials by which the authority can be changed at a
-// time, one for each person, or program.
+// administrators lists the credentials with the role admin that are good at a time, one for each person, or program,
+// and without those whose person is suspended, retired or expired.
 func administrators(st *authority.State, now aver.Time) []Administrator {
 	var out []Administrator
 	seen := map[aver.Ref]bool{}
@@ -51,6 +51,9 @@ func administrators(st *authority.State, now aver.Time) []Administrator {
 			continue
 		}
 		by := byCredential(c)
+		if i, ok := st.Identity(by.Principal()); ok && (i.Status != aver.Active || i.Expires != 0 && i.Expires <= now) {
+			continue
+		}
 		if !seen[by.Principal()] {
 			seen[by.Principal()] = true
 			out = append(out, Administrator{By: by, Role: c.Role})

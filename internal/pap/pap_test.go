@@ -36,6 +36,9 @@ type place struct {
 	logs bytes.Buffer
 }
 
+// shipped is how many events every log begins with.
+const shipped = 4
+
 func newPlace(t testing.TB) *place { return &place{dir: t.TempDir()} }
 
 func (p *place) snapshot() string { return filepath.Join(p.dir, "authority.snapshot") }
@@ -117,8 +120,11 @@ func TestEmptyLogBeginsWithTheBaseline(t *testing.T) {
 	st := point.Current().State
 	baseline := policy.Baseline()
 	digest, event, ok := st.Active(baseline.Name())
-	if st.Size() != 2 || digest != baseline.Digest() || event != 1 || !ok {
+	if st.Size() != shipped || digest != baseline.Digest() || event != 1 || !ok {
 		t.Errorf("size %d, active %s since %d", st.Size(), digest, event)
+	}
+	if digest, event, ok := st.Active(policy.AdministrationName); digest != policy.Administration().Digest() || event != 3 || !ok {
+		t.Errorf("administration: active %s since %d", digest, event)
 	}
 	if by := st.Bundles()[0].By; by != (aver.By{Name: "aver", Method: "internal"}) {
 		t.Errorf("by %v", by)
@@ -126,27 +132,35 @@ func TestEmptyLogBeginsWithTheBaseline(t *testing.T) {
 	checkCurrent(t, point, log)
 }
 
-// A crash may come between the first two events.
+// A crash may come between the first events.
 func TestBeginningIsFinishedAfterACrash(t *testing.T) {
-	p := newPlace(t)
-	_, log, _ := p.open(t)
-	entry, err := log.Entry(0)
-	if err != nil {
-		t.Fatal(err)
+	_, log, _ := newPlace(t).open(t)
+	for n := range uint64(shipped) {
+		q := newPlace(t)
+		half := q.openLog(t)
+		for i := range n {
+			entry, err := log.Entry(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := half.Append(t.Context(), entry); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := half.Close(); err != nil {
+			t.Fatal(err)
+		}
+		point, log, _ := q.open(t)
+		for _, b := range []*policy.Bundle{policy.Baseline(), policy.Administration()} {
+			if _, _, ok := point.Current().State.Active(b.Name()); !ok {
+				t.Errorf("after a crash behind %d events %s is not active", n, b.Name())
+			}
+		}
+		if size := point.Current().State.Size(); size != shipped {
+			t.Errorf("after a crash behind %d events there are %d", n, size)
+		}
+		checkCurrent(t, point, log)
 	}
-	q := newPlace(t)
-	half := q.openLog(t)
-	if _, err := half.Append(t.Context(), entry); err != nil {
-		t.Fatal(err)
-	}
-	if err := half.Close(); err != nil {
-		t.Fatal(err)
-	}
-	point, log, _ := q.open(t)
-	if _, _, ok := point.Current().State.Active(policy.Baseline().Name()); !ok {
-		t.Error("the baseline is not active")
-	}
-	checkCurrent(t, point, log)
 }
 
 func TestRetiredBaselineStaysRetired(t *testing.T) {
@@ -171,14 +185,14 @@ func TestChange(t *testing.T) {
 	before := point.Current()
 
 	change := put(t, point, "1")
-	if change.Index != 2 || change.Receipt.Index != 2 {
+	if change.Index != shipped || change.Receipt.Index != shipped {
 		t.Errorf("index %d, receipt %d", change.Index, change.Receipt.Index)
 	}
 	e := change.Event
 	if e.Time.String() != "2026-01-02T03:04:05.006Z" || e.By != root.By || e.Reason != "for a test" || e.Type != aver.EventEntityPut {
 		t.Errorf("event %+v", e)
 	}
-	entry, err := log.Entry(2)
+	entry, err := log.Entry(shipped)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,13 +202,13 @@ func TestChange(t *testing.T) {
 	if err := pap.CheckEntry(entry); err != nil {
 		t.Error(err)
 	}
-	if fact, ok := point.Current().State.EntityFact(doc("1").Ref); !ok || fact.Event != 2 {
+	if fact, ok := point.Current().State.EntityFact(doc("1").Ref); !ok || fact.Event != shipped {
 		t.Error("the change is not in effect")
 	}
-	if _, ok := before.State.EntityFact(doc("1").Ref); ok || before.Head.Size != 2 {
+	if _, ok := before.State.EntityFact(doc("1").Ref); ok || before.Head.Size != shipped {
 		t.Error("what was current before has changed")
 	}
-	if size := checkpointSize(t, log); size < 3 {
+	if size := checkpointSize(t, log); size < shipped+1 {
 		t.Errorf("answered when the checkpoint had %d events", size)
 	}
 	checkCurrent(t, point, log)
@@ -248,7 +262,7 @@ func TestRefusedChangeWritesNothing(t *testing.T) {
 			if change != nil || !errors.As(err, &refused) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, %v", change, err)
 			}
-			if size, _ := log.Head(); size != 2 || point.Current().State.Size() != 2 {
+			if size, _ := log.Head(); size != shipped || point.Current().State.Size() != shipped {
 				t.Errorf("the log has %d events, the state %d", size, point.Current().State.Size())
 			}
 		})
@@ -319,7 +333,7 @@ func TestConcurrentChanges(t *testing.T) {
 	writers.Wait()
 	done.Store(true)
 	readers.Wait()
-	if made.Load() != 8*2+3 || point.Current().State.Size() != 2+8*2+3 {
+	if made.Load() != 8*2+3 || point.Current().State.Size() != shipped+8*2+3 {
 		t.Errorf("%d changes made, %d events", made.Load(), point.Current().State.Size())
 	}
 	checkCurrent(t, point, log)
@@ -393,7 +407,7 @@ func TestInvalidLogIsNotServed(t *testing.T) {
 	if _, err := log.Append(t.Context(), ledger.Entry{Leaf: leaf.AppendCanonical(nil), Payload: payload}); err != nil {
 		t.Fatal(err)
 	}
-	if point, err := pap.Open(t.Context(), log, pap.Options{}); point != nil || err == nil || !strings.Contains(err.Error(), "authority log, event 2: ") {
+	if point, err := pap.Open(t.Context(), log, pap.Options{}); point != nil || err == nil || !strings.Contains(err.Error(), "authority log, event 4: ") {
 		t.Errorf("got %v, %v", point, err)
 	}
 }
@@ -417,10 +431,10 @@ func TestVerifyFindsAnEntryThatIsNoEvent(t *testing.T) {
 		}
 		return report
 	}
-	if report := verify(); !report.OK() || report.Size != 3 {
+	if report := verify(); !report.OK() || report.Size != shipped+1 {
 		t.Errorf("%+v", report)
 	}
-	entry, err := log.Entry(2)
+	entry, err := log.Entry(shipped)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,7 +445,7 @@ func TestVerifyFindsAnEntryThatIsNoEvent(t *testing.T) {
 	if _, err := log.CheckpointNow(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if report := verify(); len(report.Findings) != 1 || report.Findings[0].Index != 3 || !strings.Contains(report.Findings[0].What, "the leaf does not commit to this payload") {
+	if report := verify(); len(report.Findings) != 1 || report.Findings[0].Index != shipped+1 || !strings.Contains(report.Findings[0].What, "the leaf does not commit to this payload") {
 		t.Errorf("%+v", report)
 	}
 }
