@@ -90,7 +90,7 @@ func (c *comparison) run(ctx context.Context, args, names []string) error {
 		return err
 	}
 	c.report = &report.Report{Command: commandLine(args), Version: target.SourceVersion(ctx), Time: begin, Machine: machine, Rounds: c.rounds}
-	if machine.Load > float64(machine.Cores)/4 {
+	if machine.Load > float64(machine.Cores)/2 {
 		c.report.Warnings = append(c.report.Warnings, fmt.Sprintf(
 			"The machine was busy with other things (load %.2f), so these figures say little.", machine.Load))
 	}

@@ -132,7 +132,7 @@ func repeat(d time.Duration, work func(i int) error) (rate float64, err error) {
 	return float64(done.Load()) / time.Since(begin).Seconds(), err
 }
 
-// stateWith is the authority with the baseline and so many payments policies.
+// stateWith is the authority with the baseline, so many payments policies and all people.
 func stateWith(policies int) (*authority.State, aver.TreeHead, error) {
 	bundle, err := payments(policies)
 	if err != nil {
@@ -165,6 +165,16 @@ func stateWith(policies int) (*authority.State, aver.TreeHead, error) {
 			return nil, aver.TreeHead{}, err
 		}
 	}
+	for i := range workload.People {
+		p := workload.PersonAt(i)
+		identity := aver.Identity{Ref: aver.Ref{Type: "user", ID: p.Login}, Kind: aver.HumanUser, Properties: p.Attributes()}
+		for _, g := range p.Groups() {
+			identity.Parents = append(identity.Parents, aver.Ref{Type: "group", ID: g})
+		}
+		if err := apply(aver.EventIdentityRegistered, identity); err != nil {
+			return nil, aver.TreeHead{}, err
+		}
+	}
 	// There is no authority log behind it; a record holds its head, whatever it is.
 	root := base64.StdEncoding.EncodeToString(make([]byte, 32))
 	return state, aver.TreeHead{Size: state.Size(), Root: root}, nil
@@ -184,9 +194,8 @@ func parsedRequests(seed uint64) ([]*aver.Request, error) {
 	for _, c := range workload.Checks(requestsKept, workload.Options{Seed: seed, Policies: 10}) {
 		who, p := workload.PersonAt(c.Who), c.Payment
 		list = append(list, &aver.Request{
-			Subject: aver.Party{Ref: aver.Ref{Type: "user", ID: who.Login},
-				Properties: map[string]any{"role": who.Role, "department": who.Department, "login": who.Login}},
-			Action: aver.Action{Name: c.Action},
+			Subject: aver.Party{Ref: aver.Ref{Type: "user", ID: who.Login}},
+			Action:  aver.Action{Name: c.Action},
 			Resource: aver.Party{Ref: aver.Ref{Type: workload.KindName(c.Kind), ID: p.ID}, Properties: map[string]any{
 				"department": p.Department, "country": p.Country, "currency": p.Currency, "created_by": p.CreatedBy,
 				"amount": p.Amount, "frozen": p.Frozen,
@@ -267,9 +276,13 @@ func cedarQuestion(c workload.Check) (cedar.EntityMap, cedar.Request) {
 	who, p := workload.PersonAt(c.Who), c.Payment
 	principal := cedar.NewEntityUID("user", cedar.String(who.Login))
 	resource := cedar.NewEntityUID(cedar.EntityType(workload.KindName(c.Kind)), cedar.String(p.ID))
+	var groups []cedar.EntityUID
+	for _, g := range who.Groups() {
+		groups = append(groups, cedar.NewEntityUID("group", cedar.String(g)))
+	}
 	entities := cedar.EntityMap{
-		principal: {UID: principal, Attributes: cedar.NewRecord(cedar.RecordMap{
-			"role": cedar.String(who.Role), "department": cedar.String(who.Department), "login": cedar.String(who.Login),
+		principal: {UID: principal, Parents: cedar.NewEntityUIDSet(groups...), Attributes: cedar.NewRecord(cedar.RecordMap{
+			"department": cedar.String(who.Department), "login": cedar.String(who.Login),
 		})},
 		resource: {UID: resource, Attributes: cedar.NewRecord(cedar.RecordMap{
 			"department": cedar.String(p.Department), "country": cedar.String(p.Country), "currency": cedar.String(p.Currency),

@@ -1,5 +1,5 @@
 // Command null is the ceiling of the benchmark: the least that a PDP in Go can do. It is net/http and cedar-go as they come,
-// speaks AuthZEN, takes every check as it is sent, and keeps no record of anything.
+// speaks AuthZEN, knows its people from the start, takes every check as it is sent, and keeps no record of anything.
 package main
 
 import (
@@ -23,8 +23,18 @@ type party struct {
 
 func (p party) uid() cedar.EntityUID { return cedar.NewEntityUID(p.Type, p.ID) }
 
-func (p party) entity() cedar.Entity {
-	return cedar.Entity{UID: p.uid(), Attributes: p.Properties}
+// world is the entities as one request sees them: those that are known, and the resource as it was sent.
+type world struct {
+	known    cedar.EntityMap
+	resource cedar.Entity
+}
+
+// Get implements [cedar.EntityGetter].
+func (w *world) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
+	if uid == w.resource.UID {
+		return w.resource, true
+	}
+	return w.known.Get(uid)
 }
 
 type request struct {
@@ -39,7 +49,12 @@ type request struct {
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
 	dir := flag.String("policies", "", "directory with Cedar policies")
+	entities := flag.String("entities", "", "file with entities in Cedar's JSON format")
 	flag.Parse()
+	known, err := loadEntities(*entities)
+	if err != nil {
+		log.Fatal(err)
+	}
 	policies, err := load(*dir)
 	if err != nil {
 		log.Fatal(err)
@@ -55,10 +70,7 @@ func main() {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		entities := cedar.EntityMap{}
-		for _, p := range []party{req.Subject, req.Resource} {
-			entities[p.uid()] = p.entity()
-		}
+		entities := &world{known, cedar.Entity{UID: req.Resource.uid(), Attributes: req.Resource.Properties}}
 		decision, _ := cedar.Authorize(policies, entities, cedar.Request{
 			Principal: req.Subject.uid(), Action: cedar.NewEntityUID("Action", req.Action.Name), Resource: req.Resource.uid(),
 			Context: req.Context,
@@ -69,6 +81,16 @@ func main() {
 		}{bool(decision)})
 	})
 	log.Fatal(http.Serve(l, nil))
+}
+
+func loadEntities(file string) (cedar.EntityMap, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var known cedar.EntityMap
+	err = json.Unmarshal(text, &known)
+	return known, err
 }
 
 // load reads all policies of a directory. They have no names of their own: the file and the place do.

@@ -41,12 +41,7 @@ func subject(c workload.Check) *party {
 	if c.Delegated {
 		return &party{Type: "ai_agent", ID: worker(c.Who)}
 	}
-	who := workload.PersonAt(c.Who)
-	return &party{Type: "user", ID: who.Login, Properties: attributes(who)}
-}
-
-func attributes(p workload.Person) map[string]any {
-	return map[string]any{"role": p.Role, "department": p.Department, "login": p.Login}
+	return &party{Type: "user", ID: user(c.Who)} // the PDP knows the rest
 }
 
 func paymentAttributes(p workload.Payment) map[string]any {

@@ -152,7 +152,10 @@ func (s *AverServer) registerChain(ctx context.Context, i int) error {
 	identity := func(kind aver.Kind, typ, id string) aver.Identity {
 		out := aver.Identity{
 			Ref: aver.Ref{Type: typ, ID: id}, Kind: kind,
-			Properties: aver.Properties{"role": person.Role, "department": person.Department, "login": person.Login},
+			Properties: aver.Properties{"department": person.Department, "login": person.Login},
+		}
+		for _, g := range person.Groups() {
+			out.Parents = append(out.Parents, aver.Ref{Type: "group", ID: g})
 		}
 		if kind.Machine() {
 			out.Owner, out.Purpose = "treasury", "payments for "+person.Login

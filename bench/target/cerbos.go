@@ -35,7 +35,7 @@ func (cerbosDialect) request(checks []workload.Check) (string, []byte, bool) {
 		})
 	}
 	return "/api/check/resources", mustJSON(map[string]any{
-		"principal": map[string]any{"id": who.Login, "roles": []string{who.Role}, "attr": attributes(who)},
+		"principal": map[string]any{"id": who.Login, "roles": []string{who.Role}, "attr": who.Attributes()},
 		"resources": list,
 	}), true
 }

@@ -60,7 +60,9 @@ func startOPA(ctx context.Context, program, dir string, o Options, config string
 	if s.Address, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	if err := writeFiles(dir, map[string]string{"payments.rego": workload.Rego(o.Policies), "opa.yaml": config}); err != nil {
+	if err := writeFiles(dir, map[string]string{
+		"payments.rego": workload.Rego(o.Policies), "data.json": string(mustJSON(workload.PeopleData(workload.People))), "opa.yaml": config,
+	}); err != nil {
 		return nil, err
 	}
 	// Logging each request for operators as well would be unfair: it costs OPA more than the decision log does.
@@ -68,7 +70,7 @@ func startOPA(ctx context.Context, program, dir string, o Options, config string
 	if config != "" {
 		args = append(args, "--config-file", filepath.Join(dir, "opa.yaml"))
 	}
-	if s.process, err = launch(ctx, dir, program, append(args, filepath.Join(dir, "payments.rego"))...); err != nil {
+	if s.process, err = launch(ctx, dir, program, append(args, filepath.Join(dir, "payments.rego"), filepath.Join(dir, "data.json"))...); err != nil {
 		return nil, err
 	}
 	return s, s.ready(ctx, "http://"+s.Address+"/health")

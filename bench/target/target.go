@@ -32,7 +32,9 @@ type Target struct {
 // Options say what a server is to be prepared with.
 type Options struct {
 	Policies int
-	Chains   int // how many two-hop chains of grants are registered; where the target knows of none, ignored
+	// Chains is how many people are registered, each with a chain of two grants to an agent. Only Aver has use for other
+	// numbers than [workload.People].
+	Chains int
 }
 
 // Start starts the target in a directory, which is made, and returns once it answers. It is killed when ctx ends.

@@ -11,7 +11,8 @@ type rule struct {
 	name, reason string
 	forbid       bool
 	actions      []string
-	roles        []string // any of them; none: whoever
+	group        string   // in Cedar's scope; "": whoever
+	roles        []string // the same in the peers' words
 	cedar        string
 	rego         []string // the lines of the body
 	cerbos       string   // CEL
@@ -21,36 +22,36 @@ type rule struct {
 var rules = []rule{
 	{
 		name: "clerk-creates", reason: "Clerks create payments of their department up to 10,000.",
-		actions: []string{Create}, roles: []string{clerk},
+		actions: []string{Create}, group: "clerks", roles: []string{clerk},
 		cedar:  fmt.Sprintf(`principal.department == resource.department && resource.amount <= %d`, clerkLimit),
-		rego:   []string{`input.subject.properties.department == input.resource.properties.department`, fmt.Sprintf(`input.resource.properties.amount <= %d`, clerkLimit)},
+		rego:   []string{`person.department == input.resource.properties.department`, fmt.Sprintf(`input.resource.properties.amount <= %d`, clerkLimit)},
 		cerbos: fmt.Sprintf(`P.attr.department == R.attr.department && R.attr.amount <= %d`, clerkLimit),
 	}, {
 		name: "manager-creates", reason: "Managers create payments of their department up to 1,000,000.",
-		actions: []string{Create}, roles: []string{manager},
+		actions: []string{Create}, group: "managers", roles: []string{manager},
 		cedar:  fmt.Sprintf(`principal.department == resource.department && resource.amount <= %d`, managerLimit),
-		rego:   []string{`input.subject.properties.department == input.resource.properties.department`, fmt.Sprintf(`input.resource.properties.amount <= %d`, managerLimit)},
+		rego:   []string{`person.department == input.resource.properties.department`, fmt.Sprintf(`input.resource.properties.amount <= %d`, managerLimit)},
 		cerbos: fmt.Sprintf(`P.attr.department == R.attr.department && R.attr.amount <= %d`, managerLimit),
 	}, {
 		name: "staff-reads", reason: "Clerks and managers read the payments of their department.",
-		actions: []string{Read}, roles: []string{clerk, manager},
+		actions: []string{Read}, group: "staff", roles: []string{clerk, manager},
 		cedar:  `principal.department == resource.department`,
-		rego:   []string{`input.subject.properties.department == input.resource.properties.department`},
+		rego:   []string{`person.department == input.resource.properties.department`},
 		cerbos: `P.attr.department == R.attr.department`,
 	}, {
 		name: "auditor-reads", reason: "Auditors read and export all payments.",
-		actions: []string{Read, Export}, roles: []string{auditor},
+		actions: []string{Read, Export}, group: "auditors", roles: []string{auditor},
 	}, {
 		name: "manager-approves", reason: "Managers approve payments of their department that somebody else created.",
-		actions: []string{Approve}, roles: []string{manager},
+		actions: []string{Approve}, group: "managers", roles: []string{manager},
 		cedar:  `principal.department == resource.department && resource.created_by != principal.login`,
-		rego:   []string{`input.subject.properties.department == input.resource.properties.department`, `input.resource.properties.created_by != input.subject.properties.login`},
+		rego:   []string{`person.department == input.resource.properties.department`, `input.resource.properties.created_by != person.login`},
 		cerbos: `P.attr.department == R.attr.department && R.attr.created_by != P.attr.login`,
 	}, {
 		name: "creator-cancels", reason: "Who created a payment may cancel it.",
 		actions: []string{Cancel},
 		cedar:   `resource.created_by == principal.login`,
-		rego:    []string{`input.resource.properties.created_by == input.subject.properties.login`},
+		rego:    []string{`input.resource.properties.created_by == person.login`},
 		cerbos:  `R.attr.created_by == P.attr.login`,
 	}, {
 		name: "sanctions", reason: "No payments to sanctioned countries.", forbid: true,
@@ -106,19 +107,15 @@ func Cedar(policies int) map[string]string {
 			if len(actions) > 1 {
 				action = "action in [" + strings.Join(actions, ", ") + "]"
 			}
-			var conditions []string
-			switch len(r.roles) {
-			case 0:
-			case 1:
-				conditions = append(conditions, `principal.role == "`+r.roles[0]+`"`)
-			default:
-				conditions = append(conditions, fmt.Sprintf(`[%s].contains(principal.role)`, quoted(r.roles)))
+			principal := "principal"
+			if r.group != "" {
+				principal = `principal in group::"` + r.group + `"`
 			}
+			fmt.Fprintf(&b, "@id(\"%s-%s\")\n@reason(\"%s\")\n%s (%s, %s, resource is %s)", kind, r.name, r.reason, effect, principal, action, kind)
 			if r.cedar != "" {
-				conditions = append(conditions, r.cedar)
+				fmt.Fprintf(&b, "\nwhen { %s }", r.cedar)
 			}
-			fmt.Fprintf(&b, "@id(\"%s-%s\")\n@reason(\"%s\")\n%s (principal, %s, resource is %s)\nwhen { %s };\n\n",
-				kind, r.name, r.reason, effect, action, kind, strings.Join(conditions, " && "))
+			b.WriteString(";\n\n")
 		}
 		files[kind+".cedar"] = b.String()
 	}
@@ -135,6 +132,8 @@ func Rego(policies int) string {
 	b.WriteString(`package payments
 
 default allow := false
+
+person := data.people[input.subject.id]
 
 allow if {
 	permit
@@ -158,9 +157,9 @@ results := [allowed |
 				switch len(r.roles) {
 				case 0:
 				case 1:
-					fmt.Fprintf(&b, "\tinput.subject.properties.role == %q\n", r.roles[0])
+					fmt.Fprintf(&b, "\tperson.role == %q\n", r.roles[0])
 				default:
-					fmt.Fprintf(&b, "\tinput.subject.properties.role in {%s}\n", quoted(r.roles))
+					fmt.Fprintf(&b, "\tperson.role in {%s}\n", quoted(r.roles))
 				}
 				for _, line := range r.rego {
 					b.WriteString("\t" + line + "\n")
@@ -170,6 +169,16 @@ results := [allowed |
 		}
 	}
 	return b.String()
+}
+
+// PeopleData returns so many people as a data document for [Rego]: what is known of them, by login.
+func PeopleData(n int) map[string]any {
+	people := map[string]any{}
+	for i := range n {
+		p := PersonAt(i)
+		people[p.Login] = p.Attributes()
+	}
+	return map[string]any{"people": people}
 }
 
 // Cerbos returns the same policies as Cerbos's resource policies, one for each kind :: file name -> text.

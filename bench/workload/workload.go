@@ -48,6 +48,22 @@ type Person struct {
 	Login, Role, Department string
 }
 
+// Groups are the groups that somebody is in.
+func (p Person) Groups() []string {
+	switch p.Role {
+	case clerk:
+		return []string{"clerks", "staff"}
+	case manager:
+		return []string{"managers", "staff"}
+	}
+	return []string{"auditors"}
+}
+
+// Attributes are what is known of somebody beside the groups; the peers, who have no groups, go by the role.
+func (p Person) Attributes() map[string]any {
+	return map[string]any{"role": p.Role, "department": p.Department, "login": p.Login}
+}
+
 // PersonAt is the i-th person, always the same.
 func PersonAt(i int) Person {
 	return Person{

@@ -31,7 +31,7 @@ func TestCedarAgreesWithTheRules(t *testing.T) {
 		who := PersonAt(c.Who)
 		principal, resource := cedar.NewEntityUID("user", cedar.String(who.Login)), cedar.NewEntityUID(cedar.EntityType(KindName(c.Kind)), cedar.String(c.Payment.ID))
 		entities := cedar.EntityMap{
-			principal: {UID: principal, Attributes: record(t, map[string]any{"role": who.Role, "department": who.Department, "login": who.Login})},
+			principal: {UID: principal, Parents: groups(who), Attributes: record(t, who.Attributes())},
 			resource: {UID: resource, Attributes: record(t, map[string]any{
 				"department": c.Payment.Department, "country": c.Payment.Country, "currency": c.Payment.Currency,
 				"created_by": c.Payment.CreatedBy, "amount": c.Payment.Amount, "frozen": c.Payment.Frozen,
@@ -50,6 +50,14 @@ func TestCedarAgreesWithTheRules(t *testing.T) {
 			}
 		}
 	}
+}
+
+func groups(p Person) cedar.EntityUIDSet {
+	var list []cedar.EntityUID
+	for _, g := range p.Groups() {
+		list = append(list, cedar.NewEntityUID("group", cedar.String(g)))
+	}
+	return cedar.NewEntityUIDSet(list...)
 }
 
 func record(t *testing.T, v map[string]any) cedar.Record {
