@@ -121,7 +121,8 @@ func parseRef(text string) (Ref, bool) {
 var unbound = []string{"approval", "challenge", "authentication"}
 
 // Binding is the digest of what a request asks for (ARAP's binding hash): of its
-// canonical form, its context without approval, challenge and authentication.
+// canonical form, its context without approval, challenge and authentication,
+// and of those whom a token names when it names more than the subject.
 func (r *Request) Binding() string {
 	bound := *r
 	bound.Context = nil
@@ -134,7 +135,14 @@ func (r *Request) Binding() string {
 		}
 		bound.Context[name] = v
 	}
-	return bound.Digest()
+	if r.Token == nil || len(r.Token.Actors) == 0 {
+		return bound.Digest()
+	}
+	text := bound.AppendCanonical(nil)
+	for _, party := range r.Token.Parties() {
+		text = append(append(text, '\n'), party.String()...)
+	}
+	return Digest(text)
 }
 
 // Approval returns the id of the approval that the caller cites in

@@ -59,6 +59,8 @@ type By struct {
 	Name    string `json:"name"`             // of the credential, [Self] for what the first start does, the user of the machine for MethodLocal
 	Method  string `json:"method"`           // "bearer", "oidc", "spiffe", "none" (--insecure-no-auth), MethodInternal or MethodLocal
 	Subject Ref    `json:"subject,omitzero"` // whom the credential belongs to, if to anybody in particular
+
+	Authentication *Authentication `json:"authentication,omitempty"` // of "oidc" and "spiffe"
 }
 
 // The methods of changes that no decision precedes.

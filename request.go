@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,7 @@ type Action struct {
 //	supported_obligations  [types] of obligations the caller can carry out
 //	approval               {id} of the approval that lets it through an escalate gate
 //	challenge              {evaluation_id} of the decision whose challenge the caller has met
+//	token                  the caller's access token, which becomes SubjectToken
 //
 // The member "aver" is reserved: what Aver itself vouches for stands there when
 // policies are evaluated, so a request that brings it is refused.
@@ -41,7 +43,17 @@ type Request struct {
 	Action   Action
 	Resource Party
 	Context  map[string]any
+
+	// SubjectToken is the access token that the subject showed to the PEP; "" if
+	// none was sent. It is in no JSON form of a request and not in its digest.
+	SubjectToken string
+	// Token is what was verified of it. It comes from whoever checked the token or,
+	// when a record is decided again, from the record; never from a request.
+	Token *Token
 }
+
+// MaxToken bounds a token, in bytes.
+const MaxToken = 16 << 10
 
 // Part is one part of what a request asks for: a field of an export, an item of
 // a batch payment. When it is decided, its properties stand in for the
@@ -93,6 +105,9 @@ func ParseRequest(v any) (*Request, error) {
 			return nil, &RequestError{"/context", "must be an object"}
 		}
 	}
+	if err := r.takeToken(); err != nil {
+		return nil, err
+	}
 	if err := r.checkContext(); err != nil {
 		return nil, err
 	}
@@ -100,6 +115,25 @@ func ParseRequest(v any) (*Request, error) {
 		return nil, err
 	}
 	return &r, nil
+}
+
+// takeToken moves context.token out of the context, so that nothing that keeps or
+// shows a request has it. The map that was parsed is left as it is: the items of
+// a batch share it.
+func (r *Request) takeToken() error {
+	v, ok := r.Context["token"]
+	if !ok {
+		return nil
+	}
+	r.Context = maps.Clone(r.Context)
+	delete(r.Context, "token")
+	if v == nil {
+		return nil
+	}
+	if r.SubjectToken, ok = v.(string); !ok || r.SubjectToken == "" || len(r.SubjectToken) > MaxToken {
+		return &RequestError{"/context/token", fmt.Sprintf("must be a token of 1 to %d bytes", MaxToken)}
+	}
+	return nil
 }
 
 // withheldMember marks, in a record, what is withheld of an object (RFC 9901,
@@ -244,7 +278,7 @@ func (r *Request) checkContext() error {
 	if _, ok := r.Context["aver"]; ok {
 		return &RequestError{"/context/aver", "the name is reserved: what stands there is vouched for by Aver, so callers can't send it"}
 	}
-	if err := checkCase("/context", r.Context, "aver", "on_behalf_of", "delegation", "parts", "supported_obligations", "approval", "challenge"); err != nil {
+	if err := checkCase("/context", r.Context, "aver", "on_behalf_of", "delegation", "parts", "supported_obligations", "approval", "challenge", "token"); err != nil {
 		return err
 	}
 	if v, ok := r.Context["on_behalf_of"]; ok && v != nil {

@@ -24,6 +24,7 @@ type item struct {
 	pep      aver.PEP
 	allowed  bool
 	request  []byte
+	token    *aver.Token
 	omitted  []string
 	decision *aver.Decision
 	facts    []aver.Ref // what deciding looked up; not known while the log is read
@@ -35,7 +36,7 @@ func newItem(r *aver.Record) item {
 	if !it.allowed {
 		return it
 	}
-	it.request, it.omitted = r.Request, r.Omitted
+	it.request, it.token, it.omitted = r.Request, r.Token, r.Omitted
 	d := &aver.Decision{Actor: r.Decision.Actor, Counters: r.Decision.Counters}
 	d.Outcome = r.Decision.Outcome
 	for _, f := range pdp.Frames(&r.Decision) {

@@ -136,7 +136,7 @@ func Judge(h *History, decision ledger.Entry, prior []*aver.Activity, a *aver.Ac
 		if err != nil {
 			return err
 		}
-		req, missing, err := pdp.Disclose(record.Request, disclosures)
+		req, missing, err := pdp.Reopen(record.Request, record.Token, disclosures)
 		if err != nil {
 			return err
 		}

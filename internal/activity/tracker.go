@@ -69,6 +69,7 @@ type authorization struct {
 	at       uint64 // size of the authority log at the decision
 	pep      aver.PEP
 	request  []byte // as recorded
+	token    *aver.Token
 	omitted  []string
 	decision *aver.Decision // what of it is needed to follow it
 	facts    map[aver.Ref]bool
@@ -178,7 +179,7 @@ func (t *Tracker) add(in *item) {
 		return
 	}
 	a := &authorization{
-		id: in.id, index: in.index, decided: in.time, at: in.at, pep: in.pep, request: in.request, omitted: in.omitted,
+		id: in.id, index: in.index, decided: in.time, at: in.at, pep: in.pep, request: in.request, token: in.token, omitted: in.omitted,
 		decision: in.decision, facts: make(map[aver.Ref]bool, len(in.facts)), timed: in.timed, unsure: in.ticket == nil,
 	}
 	for _, ref := range in.facts {
@@ -346,7 +347,7 @@ func (t *Tracker) prepare(a *authorization, st *authority.State) bool {
 
 // requestOf reads the recorded request, with what was disclosed of it.
 func (t *Tracker) requestOf(a *authorization) (*aver.Request, []string, error) {
-	req, missing, err := pdp.Disclose(a.request, nil)
+	req, missing, err := pdp.Reopen(a.request, a.token, nil)
 	if err != nil || len(missing) == 0 {
 		return req, missing, err
 	}
@@ -358,7 +359,7 @@ func (t *Tracker) requestOf(a *authorization) (*aver.Request, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return pdp.Disclose(a.request, disclosures)
+	return pdp.Reopen(a.request, a.token, disclosures)
 }
 
 // settle takes over what a run found.

@@ -24,6 +24,7 @@ import (
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/activity"
+	"github.com/aver-authz/aver/internal/authn"
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
 	"github.com/aver-authz/aver/internal/why"
@@ -36,6 +37,7 @@ type Options struct {
 	Authority, Decisions Log
 	Activities           *activity.Point
 	Tracker              *activity.Tracker
+	Tokens               *authn.Verifier // of tokens of configured issuers; nil: there are none
 
 	// FindDecision returns the index of the record with an evaluation id; [pdp.ErrNotFound] if there is none.
 	FindDecision func(id string) (uint64, error)
@@ -189,7 +191,8 @@ type call struct {
 	*http.Request
 	w      *answerWriter
 	caller caller
-	notes  []any // for the access log
+	tokens map[string]*aver.Token // that were verified beside its requests
+	notes  []any                  // for the access log
 }
 
 // answerWriter remembers the status that was sent.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authn"
 	"github.com/aver-authz/aver/internal/pap"
 )
 
@@ -18,6 +19,8 @@ type caller struct {
 	method string // as in [aver.By]
 	role   aver.Role
 	person *aver.Ref // whom the credential belongs to; nil: a program
+
+	authentication *aver.Authentication // by a token of an issuer; nil: by a credential of Aver's own
 }
 
 // anonymous is the caller's name where nobody is authenticated.
@@ -62,22 +65,19 @@ func (a *API) authenticate(rt route, c *call) error {
 			Detail: "a bearer token is needed: send it as Authorization: Bearer TOKEN"}
 	}
 	scheme, token, _ := strings.Cut(header, " ")
-	credential, err := a.o.PAP.Authenticate(strings.TrimSpace(token))
+	token = strings.TrimSpace(token)
+	if a.o.Tokens != nil && strings.EqualFold(scheme, "Bearer") && authn.IsJWT(token) {
+		return a.authenticateToken(rt, c, token)
+	}
+	credential, err := a.o.PAP.Authenticate(token)
 	if !strings.EqualFold(scheme, "Bearer") || errors.Is(err, pap.ErrBadToken) {
-		c.w.Header().Set("WWW-Authenticate", `Bearer realm="aver", error="invalid_token"`)
-		return &problem{Slug: "unauthorized", Status: http.StatusUnauthorized,
-			Detail: "the bearer token gives no access: it is unknown, expired or revoked", cause: err}
+		return c.unauthorized("the bearer token gives no access: it is unknown, expired or revoked", err)
 	}
 	if err != nil {
 		return err
 	}
 	c.caller = caller{name: credential.Name, method: "bearer", role: credential.Role, person: credential.Subject}
-	if !rt.access.allows(credential.Role) {
-		c.w.Header().Set("WWW-Authenticate", `Bearer realm="aver", error="insufficient_scope"`)
-		return &problem{Slug: "forbidden", Status: http.StatusForbidden,
-			Detail: "a credential with the role " + string(credential.Role) + " may not do this"}
-	}
-	return nil
+	return c.admit(rt)
 }
 
 // admitLocal takes everybody for an administrator, but no web page that makes the user's browser ask: neither one from
@@ -101,11 +101,18 @@ func (a *API) admitLocal(c *call) error {
 
 // who is the caller as one who makes changes.
 func (c *call) who() pap.Administrator {
-	by := aver.By{Name: c.caller.name, Method: c.caller.method}
+	by := aver.By{Name: c.caller.name, Method: c.caller.method, Authentication: c.caller.authentication}
 	if c.caller.person != nil {
 		by.Subject = *c.caller.person
 	}
-	return pap.Administrator{By: by, Role: c.caller.role}
+	who := pap.Administrator{By: by, Role: c.caller.role}
+	if au := by.Authentication; au != nil {
+		who.Authentication = map[string]any{"issuer": au.Issuer, "key_id": au.KeyID, "acr": au.ACR}
+		if au.AuthTime != 0 {
+			who.Authentication["auth_time"] = au.AuthTime.String()
+		}
+	}
+	return who
 }
 
 // Headers by which an instance of a PEP numbers its requests, so that what never arrived is found.
@@ -116,7 +123,7 @@ const (
 
 // pep is how records name the caller.
 func (c *call) pep() (aver.PEP, error) {
-	p := aver.PEP{Credential: c.caller.name, Instance: c.Header.Get(instanceHeader), RequestID: c.Header.Get("X-Request-ID")}
+	p := aver.PEP{Credential: c.caller.name, Authentication: c.caller.authentication, Instance: c.Header.Get(instanceHeader), RequestID: c.Header.Get("X-Request-ID")}
 	number := c.Header.Get(sequenceHeader)
 	if p.Instance != "" {
 		if err := aver.ValidateInstance(p.Instance); err != nil {

@@ -35,6 +35,7 @@ func (a *API) evaluateOne(c *call, v any, start time.Time) error {
 	if err != nil {
 		return err
 	}
+	a.takeToken(c, req)
 	q := pdp.NewQuery(req)
 	if err := q.Err(); err != nil {
 		return err
@@ -72,7 +73,7 @@ func (a *API) evaluations(c *call) error {
 	if !ok {
 		return &aver.RequestError{Pointer: "", Reason: "the request must be a JSON object"}
 	}
-	queries, semantic, err := a.parseBatch(object)
+	queries, semantic, err := a.parseBatch(c, object)
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ const maxSpread = 16
 // parseBatch reads the evaluations of a batch: each member of an item stands in for the whole member of the same name
 // beside them (section 7.1.1), and null stands for a member that is not sent. A member of the wrong type makes the whole
 // batch invalid; a missing one is for its item alone.
-func (a *API) parseBatch(object map[string]any) (queries []*pdp.Query, semantic string, err error) {
+func (a *API) parseBatch(c *call, object map[string]any) (queries []*pdp.Query, semantic string, err error) {
 	if _, err := aver.ParseRequest(object); err != nil {
 		return nil, "", err
 	}
@@ -170,6 +171,7 @@ func (a *API) parseBatch(object map[string]any) (queries []*pdp.Query, semantic 
 			}
 			return nil, "", err
 		}
+		a.takeToken(c, req)
 		queries = append(queries, pdp.NewQuery(req))
 	}
 	return queries, semantic, nil

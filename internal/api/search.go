@@ -48,6 +48,7 @@ func (a *API) search(c *call, searched pdp.Searched) error {
 	if err != nil {
 		return err
 	}
+	a.takeToken(c, s.Request)
 	found, err := a.o.PDP.Search(c.Context(), s)
 	if errors.Is(err, pdp.ErrSearchGone) {
 		return &aver.RequestError{Pointer: "/page/token", Reason: err.Error()}

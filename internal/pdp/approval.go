@@ -115,6 +115,7 @@ func NewApprovalRequest(st *authority.State, record *aver.Record, req *aver.Requ
 		return nil, ErrOtherRequest
 	}
 	with := *req
+	with.Token = record.Token // it was verified then, and is not shown again
 	req = &with
 	out := &aver.ApprovalRequest{Evaluation: record.ID, Binding: req.Binding(), Deadline: now}
 	shortest := int64(0)
@@ -163,6 +164,9 @@ func parties(st *authority.State, req *aver.Request) []aver.Ref {
 		if g, ok := st.Grant(id); ok {
 			refs = append(refs, g.From, g.To)
 		}
+	}
+	if req.Token != nil {
+		refs = append(refs, req.Token.Parties()...)
 	}
 	aver.SortRefs(refs)
 	out := refs[:1]

@@ -76,7 +76,8 @@ type decider struct {
 
 	actor       aver.Actor
 	chain       []*authority.Grant // the grants that were found, from the originating user on
-	chainFaults []aver.Reason      // what is wrong with the chain, whatever is asked
+	links       []link             // the hops of the chain: those of the grants, or of the token
+	chainFaults []aver.Reason      // what is wrong with the chain or the token, whatever is asked
 	counters    []counting
 	approval    *citedApproval // nil: the caller cites none
 }
@@ -90,12 +91,13 @@ func (d *decider) actorOf(r aver.Ref) aver.Actor {
 	return aver.Actor{Ref: r, Kind: aver.KindOfType(r.Type)}
 }
 
-// resolveChain looks up the grants that the caller cites and checks, apart from
-// what is asked, that they join into a chain that holds now. All faults are
+// resolveChain finds out by whose authority the request is made: by the grants
+// that the caller cites, or by the token that came with it. All faults are
 // listed, not only the first.
 func (d *decider) resolveChain() {
 	d.resolveGrants()
 	d.links = grantLinks(d.chain)
+	d.resolveToken()
 }
 
 // resolveGrants looks up the grants that the caller cites and checks, apart from
@@ -231,6 +233,7 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 	}
 	if !d.covered(entities) {
 		ok = false
+		r.Reasons = append(r.Reasons, because(aver.ReasonTokenScope, nil, "", ""))
 	}
 	taken, reasons := d.take(entities)
 	r.Reasons = append(r.Reasons, reasons...)

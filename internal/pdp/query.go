@@ -25,6 +25,8 @@ type Query struct {
 	context           types.Record // as sent
 	parts             []queryPart  // one without an id when the request names none
 	chain             []string     // grant ids
+	token             *aver.Token  // what was verified of the token that came with it
+	tokenRecord       types.Record // context.aver.token
 	administrative    bool         // about Aver itself, and asked by nobody else
 	actingFor         bool         // the caller names somebody it acts for, or a delegation
 	tool              string
@@ -84,7 +86,13 @@ func newQuery(req *aver.Request) *Query {
 		chain:    req.Delegation(),
 	}
 	_, claimed := req.OnBehalfOf()
-	q.actingFor = claimed || len(q.chain) > 0
+	if q.token = req.Token; q.token == nil && req.SubjectToken != "" {
+		q.token = aver.Unverified(req.SubjectToken, aver.TokenUnchecked, 0)
+	}
+	if q.token != nil && q.token.Fault == "" {
+		q.tokenRecord = tokenRecord(q.token)
+	}
+	q.actingFor = claimed || len(q.chain) > 0 || len(q.tokenHops()) > 0
 	q.supported = req.SupportedObligations()
 	q.err = q.convert()
 	return q

@@ -68,6 +68,16 @@ func ReasonText(r aver.Reason, rule string) string {
 		return fmt.Sprintf("Grant %s is not valid before %s.", r.Grant, r.Detail)
 	case aver.ReasonGrantScope:
 		return fmt.Sprintf("What is asked lies outside of grant %s.", r.Grant)
+	case aver.ReasonTokenInvalid:
+		return fmt.Sprintf("The token that came with the request is not believed: %s.", tokenFaults[aver.TokenFault(r.Detail)])
+	case aver.ReasonTokenExpired:
+		return strings.TrimSuffix("The token that came with the request has expired at "+r.Detail, " at ") + "."
+	case aver.ReasonTokenPending:
+		return fmt.Sprintf("The token that came with the request is not valid before %s.", r.Detail)
+	case aver.ReasonTokenMismatch:
+		return fmt.Sprintf("The token that came with the request disagrees with it: %s.", r.Detail)
+	case aver.ReasonTokenScope:
+		return "What is asked lies outside of the authorization_details of the token that came with the request."
 	case aver.ReasonLimit:
 		return fmt.Sprintf("Grant %s is used up: %s.", r.Grant, r.Detail)
 	case aver.ReasonLimitUnread:
@@ -109,4 +119,19 @@ func ReasonText(r aver.Reason, rule string) string {
 	return string(r.Code)
 }
 
+// tokenFaults says in words why a token is not believed.
+var tokenFaults = map[aver.TokenFault]string{
+	aver.TokenUnchecked:   "no issuers are configured, so nobody could check it",
+	aver.TokenMalformed:   "it is not a signed JWT of acceptable size",
+	aver.TokenAlgorithm:   "it is not signed with an allowed algorithm",
+	aver.TokenType:        "it is a JWT for another purpose",
+	aver.TokenIssuer:      "its issuer is not one whose tokens are accepted",
+	aver.TokenKey:         "its issuer has no such key",
+	aver.TokenUnreachable: "its issuer's keys could not be had",
+	aver.TokenSignature:   "its signature is wrong",
+	aver.TokenAudience:    "it was issued for somebody else",
+	aver.TokenClaims:      "a claim is missing or is not what it should be",
+	aver.TokenActors:      "its act claim can't be read, or names somebody whom its issuer may not name",
+	aver.TokenActorsDeep:  "its act claim names more actors than a chain may have",
+	aver.TokenTwice:       "the header and the body bring different ones",
 }

@@ -158,8 +158,11 @@ func (d *decider) request(principal types.EntityUID, chain []link, part queryPar
 		"acting_for": types.Boolean(len(chain) > 0 || isActor && d.q.actingFor),
 		"delegated":  types.Boolean(len(chain) > 0 || isActor && len(d.q.chain) > 0),
 	}
-	if len(chain) > 0 && chain[len(chain)-1].Purpose != "" {
-		vouched["purpose"] = types.String(chain[len(chain)-1].Purpose)
+	if len(chain) > 0 && chain[len(chain)-1].purpose != "" {
+		vouched["purpose"] = types.String(chain[len(chain)-1].purpose)
+	}
+	if t := d.q.token; t != nil && t.Fault == "" {
+		vouched["token"] = d.q.tokenRecord
 	}
 	if d.q.tool != "" {
 		vouched["tool"] = types.String(d.q.tool)

@@ -173,6 +173,18 @@ func averType(origin types.EntityType) resolved.RecordType {
 		"acting_for": required(boolean),
 		"delegated":  required(boolean),
 		"tool":       sometimes(text),
-		"part":       sometimes(resolved.RecordType{"id": required(text)}),
+		"token": sometimes(resolved.RecordType{
+			"issuer":    required(text),
+			"subject":   required(text),
+			"scope":     required(resolved.SetType{Element: text}),
+			"amr":       required(resolved.SetType{Element: text}),
+			"expires":   required(datetime),
+			"acr":       sometimes(text),
+			"client":    sometimes(text),
+			"txn":       sometimes(text),
+			"purpose":   sometimes(text),
+			"auth_time": sometimes(datetime),
+		}),
+		"part": sometimes(resolved.RecordType{"id": required(text)}),
 	}
 }

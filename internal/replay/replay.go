@@ -293,7 +293,7 @@ func reopen(e ledger.Entry) (record *aver.Record, req *aver.Request, missing []s
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	req, withheld, err := pdp.Disclose(record.Request, disclosures)
+	req, withheld, err := pdp.Reopen(record.Request, record.Token, disclosures)
 	if err != nil {
 		return nil, nil, nil, err
 	}

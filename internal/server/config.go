@@ -28,6 +28,8 @@ type Config struct {
 	ExternalURL string
 	// TLSCert and TLSKey are PEM files; both or none.
 	TLSCert, TLSKey string
+	// Issuers is a file that says whose tokens are accepted; issuers.yaml in the data directory, if it is there.
+	Issuers string
 	// InsecureNoAuth takes everybody for an administrator. It is refused on anything but a loopback address.
 	InsecureNoAuth bool
 	// PublicLogs serves the logs' tiles without a token.

@@ -172,8 +172,13 @@ func (s *Server) openAPI() (err error) {
 	}
 	_, authorityKey := s.dir.AuthorityLog()
 	_, decisionsKey := s.dir.DecisionLog()
+	tokens, err := s.openTokens()
+	if err != nil {
+		return fmt.Errorf("issuers: %w", err)
+	}
 	s.api, err = api.New(api.Options{
-		PDP: s.pdp, PAP: s.pap,
+		Tokens: tokens,
+		PDP:    s.pdp, PAP: s.pap,
 		Activities: activity.NewPoint(s.pdp, s.tracker), Tracker: s.tracker,
 		Authority: logView(s.authority, authorityKey), Decisions: logView(s.decisions, decisionsKey),
 		FindDecision: func(id string) (uint64, error) {
