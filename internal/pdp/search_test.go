@@ -365,6 +365,45 @@ func TestSearchStopsInTime(t *testing.T) {
 	}
 }
 
+// An exception allows its subject what the policies don't, and nobody else.
+func TestSearchKnowsExceptions(t *testing.T) {
+	w := newWorld(t, "")
+	b, err := policy.Load(map[string][]byte{
+		"bundle.yaml": []byte("exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n"),
+		"main.cedar":  []byte(`@overridable("break_glass") forbid (principal, action, resource) when { resource has sealed && resource.sealed };`),
+	}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.publish(b)
+	for id, group := range map[string]string{"ann": "staff", "bob": "staff", "boss": "leads"} {
+		w.do(aver.EventIdentityRegistered, aver.Identity{
+			Ref: aver.Ref{Type: "user", ID: id}, Kind: aver.HumanUser, Parents: []aver.Ref{{Type: "group", ID: group}},
+		})
+	}
+	for _, id := range []string{"1", "2"} {
+		w.do(aver.EventEntityPut, aver.Entity{Ref: aver.Ref{Type: "doc", ID: id}, Properties: aver.Properties{"sealed": id == "2"}})
+	}
+	w.do(aver.EventExceptionRequested, aver.ExceptionRequest{
+		ID: "x-1", Kind: aver.BreakGlass, Subject: aver.Ref{Type: "user", ID: "ann"}, Actions: []string{"read"}, Resources: []aver.ResourceScope{{Type: "doc"}},
+		Justification: "a patient in danger", IdentityConfirmed: "in person", Approver: aver.Ref{Type: "user", ID: "boss"}, Duration: 3600,
+	})
+	w.do(aver.EventExceptionActivated, aver.ExceptionRef{ID: "x-1"})
+	for _, c := range []struct {
+		of   pdp.Searched
+		text string
+		want []string
+	}{
+		{pdp.Subjects, `{"subject":{"type":"user"},"action":{"name":"read"},"resource":{"type":"doc","id":"2"}}`, []string{"ann"}},
+		{pdp.Resources, `{"subject":{"type":"user","id":"ann"},"action":{"name":"read"},"resource":{"type":"doc"}}`, []string{"1", "2"}},
+		{pdp.Resources, `{"subject":{"type":"user","id":"bob"},"action":{"name":"read"},"resource":{"type":"doc"}}`, []string{}},
+	} {
+		if got := search(t, w, c.of, c.text).IDs; !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.text, got, c.want)
+		}
+	}
+}
+
 // Where what is asked for changes what is known, each must still be decided as it would be by itself.
 func TestSearchWhereTheCandidateMattersElsewhere(t *testing.T) {
 	for name, c := range map[string]struct {
