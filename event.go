@@ -108,7 +108,7 @@ func (t EventType) Action() string {
 var stems = map[string]string{
 	"published": "publish", "activated": "activate", "retired": "retire", "registered": "register", "updated": "update",
 	"suspended": "suspend", "resumed": "resume", "removed": "remove", "issued": "issue", "revoked": "revoke",
-	"requested": "request", "granted": "approve", "approved": "approve", "refused": "refuse", "rejected": "refuse",
+	"requested": "request", "granted": "approve", "approved": "approve", "refused": "refuse", "rejected": "reject",
 	"cancelled": "cancel", "closed": "close", "reviewed": "review", "received": "receive", "recorded": "record",
 	"enrolled": "enrol", "placed": "place", "released": "release", "erased": "erase", "opened": "open", "used": "use",
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/aver-authz/aver"
 )
 
 // Problem is an answer of the server that says what is wrong (RFC 9457).
@@ -19,6 +21,11 @@ type Problem struct {
 	Position  *Position     // where the request's JSON is wrong; may be nil
 	Errors    []BundleError // what is wrong with a policy bundle
 	RequestID string        // names the request in the server's log
+
+	// EvaluationID is that of the decision by which the policies of administration do not allow what was asked, and
+	// Reasons are its reasons; "" and nil for other problems.
+	EvaluationID string
+	Reasons      []aver.Reason
 }
 
 // Position is a place in a JSON text.
@@ -88,8 +95,12 @@ func readProblem(resp *http.Response, body []byte) *Problem {
 			Field    string        `json:"field"`
 			Position *Position     `json:"position"`
 			Errors   []BundleError `json:"errors"`
+
+			EvaluationID string        `json:"evaluation_id"`
+			Reasons      []aver.Reason `json:"reasons"`
 		}
 		if json.Unmarshal(body, &in) == nil {
+			p.EvaluationID, p.Reasons = in.EvaluationID, in.Reasons
 			p.Type, p.Title, p.Detail, p.Field, p.Position, p.Errors = in.Type, in.Title, in.Detail, in.Field, in.Position, in.Errors
 		}
 	case "application/json": // AuthZEN 1.0, section 10.1.2: the body is the message

@@ -85,6 +85,8 @@ func explain(err error) string {
 	switch {
 	case errors.As(err, &problem) && problem.Status == http.StatusUnauthorized:
 		return text + "; set AVER_TOKEN, or give --token-file FILE (the first start of a server writes DIR/admin.token)"
+	case errors.As(err, &problem) && problem.EvaluationID != "":
+		return fmt.Sprintf("%s (aver why %s says more)", text, problem.EvaluationID)
 	case errors.As(err, &unavailable) && unavailable.RetryAfter > 0:
 		return fmt.Sprintf("%s; try again in %s", text, unavailable.RetryAfter)
 	case errors.As(err, &unavailable) && !errors.As(err, &problem):

@@ -139,6 +139,20 @@ func thing(st *authority.State, e *aver.Event) (aver.Party, error) {
 		return party("Approval", a.ID, map[string]any{
 			"requester": entityValue(by.Principal()), "parties": entityValues(a.Parties), "evaluation": a.Evaluation,
 		}), nil
+	case aver.EventExceptionRequested, aver.EventExceptionApproved, aver.EventExceptionRejected, aver.EventExceptionActivated,
+		aver.EventExceptionClosed, aver.EventExceptionReviewed:
+		var x aver.ExceptionRequest
+		if err := json.Unmarshal(e.Data, &x); err != nil {
+			return aver.Party{}, err
+		}
+		by := e.By
+		if known, ok := st.Exception(x.ID); ok {
+			x, by = known.ExceptionRequest, known.By
+		}
+		return party("Exception", x.ID, map[string]any{
+			"kind": string(x.Kind), "subject": entityValue(x.Subject), "requester": entityValue(by.Principal()),
+			"approver": entityValue(x.Approver), "actions": texts(x.Actions),
+		}), nil
 	}
 	return other(e)
 }

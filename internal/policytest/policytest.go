@@ -72,7 +72,7 @@ func Run(b *policy.Bundle, others ...*policy.Bundle) []Result {
 		r := Result{Name: tc.Name, File: tc.File, Line: tc.Line, Want: describe(tc.Outcome, tc.Reasons)}
 		if err != nil {
 			r.Detail = err.Error()
-		} else if d, err := decide(base, tc); err != nil {
+		} else if d, err := decide(base, tc, b.Name() == policy.AdministrationName); err != nil {
 			r.Detail = err.Error()
 		} else {
 			compare(&r, tc, d)
@@ -146,7 +146,8 @@ type grant struct {
 	Revoked bool `json:"revoked"`
 }
 
-func decide(st *authority.State, tc policy.TestCase) (d aver.Decision, err error) {
+// decide decides the request of a case: one about administration if the bundle is for that.
+func decide(st *authority.State, tc policy.TestCase, administration bool) (d aver.Decision, err error) {
 	each(tc.Identities, "identities", &err, func(i identity) error {
 		if st, err = apply(st, aver.EventIdentityRegistered, i.Identity); err != nil {
 			return err
@@ -187,7 +188,11 @@ func decide(st *authority.State, tc policy.TestCase) (d aver.Decision, err error
 	if !tc.Now.IsZero() {
 		now = aver.TimeOf(tc.Now)
 	}
-	d, _ = pdp.Decide(st, pdp.NewQuery(request), now, nil)
+	q := pdp.NewQuery(request)
+	if administration {
+		q = pdp.NewAdministration(request)
+	}
+	d, _ = pdp.Decide(st, q, now, nil)
 	return d, nil
 }
 

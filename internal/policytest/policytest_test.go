@@ -34,24 +34,25 @@ forbid (principal, action, resource)
 when { resource.amount > 500 && context.aver.now >= datetime("2026-01-01T00:00:00Z") };
 `
 
-// The bundle that ships with Aver is tested by the tests that ship with it, and
-// each of its policies by at least one.
-func TestBaseline(t *testing.T) {
-	b := policy.Baseline()
-	for _, r := range policytest.Run(b) {
-		if !r.OK {
-			t.Error(r)
+// The bundles that ship with Aver are tested by the tests that ship with them,
+// and each of their policies by at least one.
+func TestShippedBundles(t *testing.T) {
+	for _, b := range []*policy.Bundle{policy.Baseline(), policy.Administration()} {
+		for _, r := range policytest.Run(b) {
+			if !r.OK {
+				t.Error(r)
+			}
 		}
-	}
-	named := map[string]bool{}
-	for _, tc := range b.Tests() {
-		for _, id := range tc.Reasons {
-			named[id] = true
+		named := map[string]bool{}
+		for _, tc := range b.Tests() {
+			for _, id := range tc.Reasons {
+				named[id] = true
+			}
 		}
-	}
-	for _, rule := range b.Policies() {
-		if !named[rule.ID] {
-			t.Errorf("no test of the baseline names %s", rule.ID)
+		for _, rule := range b.Policies() {
+			if !named[rule.ID] {
+				t.Errorf("no test of %s names %s", b.Name(), rule.ID)
+			}
 		}
 	}
 }
