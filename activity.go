@@ -77,7 +77,7 @@ type LapseCause string
 // The causes of a lapse.
 const (
 	LapseEvent  LapseCause = "event"  // of the authority log
-	LapseExpiry LapseCause = "expiry" // of a grant or an identity
+	LapseExpiry LapseCause = "expiry" // of a grant, an exception or an identity
 	LapseTime   LapseCause = "time"   // a policy that reads the time; found at the end, so it may have been earlier
 )
 
@@ -93,15 +93,16 @@ type Continuity struct {
 
 // Lapse is the moment at which an authorization ended.
 type Lapse struct {
-	At      Time       `json:"at"`
-	Cause   LapseCause `json:"cause"`
-	Event   *uint64    `json:"event,omitempty"`      // index in the authority log
-	Type    EventType  `json:"event_type,omitempty"` //
-	Grant   string     `json:"grant,omitempty"`      // that expired
-	Party   *Ref       `json:"party,omitempty"`      // whose registration expired
-	Outcome Outcome    `json:"outcome"`              // of deciding again at that moment
-	Reasons []Reason   `json:"reasons,omitempty"`    // why
-	RanOn   int64      `json:"ran_on_ms,omitempty"`  // how long it went on afterwards, in milliseconds
+	At        Time       `json:"at"`
+	Cause     LapseCause `json:"cause"`
+	Event     *uint64    `json:"event,omitempty"`      // index in the authority log
+	Type      EventType  `json:"event_type,omitempty"` //
+	Grant     string     `json:"grant,omitempty"`      // that expired
+	Exception string     `json:"exception,omitempty"`  // that expired
+	Party     *Ref       `json:"party,omitempty"`      // whose registration expired
+	Outcome   Outcome    `json:"outcome"`              // of deciding again at that moment
+	Reasons   []Reason   `json:"reasons,omitempty"`    // why
+	RanOn     int64      `json:"ran_on_ms,omitempty"`  // how long it went on afterwards, in milliseconds
 }
 
 // Activity is one entry of the decision log: what a PEP says happened to what a

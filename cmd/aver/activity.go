@@ -129,6 +129,8 @@ func lapseText(l *aver.Lapse) string {
 		text = fmt.Sprintf("%s by event %d (%s): since then it would be %s", timeText(l.At), *l.Event, l.Type, l.Outcome)
 	case l.Grant != "":
 		text = fmt.Sprintf("%s as grant %s expired: since then it would be %s", timeText(l.At), l.Grant, l.Outcome)
+	case l.Exception != "":
+		text = fmt.Sprintf("%s as exception %s ended: since then it would be %s", timeText(l.At), l.Exception, l.Outcome)
 	case l.Party != nil:
 		text = fmt.Sprintf("%s as the registration of %s expired: since then it would be %s", timeText(l.At), l.Party, l.Outcome)
 	}

@@ -63,8 +63,8 @@ func (r *Run) Pass(until aver.Time) {
 		if r.lapse != nil || e.At > until {
 			break
 		}
-		l := aver.Lapse{Cause: aver.LapseExpiry, Grant: e.Grant}
-		if e.Grant == "" {
+		l := aver.Lapse{Cause: aver.LapseExpiry, Grant: e.Grant, Exception: e.Exception}
+		if !e.Party.IsZero() {
 			l.Party = &e.Party
 		}
 		r.check(e.At, l)

@@ -9,6 +9,7 @@ import (
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/activity"
 	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/policy"
 )
 
 const workPolicies = `
@@ -275,5 +276,55 @@ func TestHistoryFarBack(t *testing.T) {
 	}
 	if _, _, err := history.Between(0, 9001); err == nil {
 		t.Error("an event that is not there was read")
+	}
+}
+
+// What an exception allowed ends with it: when its time is over, or when it is
+// closed.
+func TestContinuityOfAnException(t *testing.T) {
+	for name, closed := range map[string]bool{"its time is over": false, "it is closed": true} {
+		c := newCompany(t)
+		b, err := policy.Load(map[string][]byte{
+			"bundle.yaml": []byte("exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n"),
+			"main.cedar":  []byte(`@id("none") permit (principal, action == Action::"none", resource);`),
+		}, "work")
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := map[string]string{}
+		for name, text := range b.Files() {
+			files[name] = string(text)
+		}
+		c.must(aver.EventPolicyPublished, aver.PolicyPublished{Name: "work", Digest: b.Digest(), Files: files})
+		c.must(aver.EventPolicyActivated, aver.PolicyRef{Name: "work", Digest: b.Digest()})
+		for id, group := range map[string]string{"ann": "staff", "boss": "leads"} {
+			c.must(aver.EventIdentityRegistered, aver.Identity{Ref: ref("user", id), Kind: aver.HumanUser, Parents: []aver.Ref{ref("group", group)}})
+		}
+		c.must(aver.EventExceptionRequested, aver.ExceptionRequest{
+			ID: "x-1", Kind: aver.BreakGlass, Subject: ref("user", "ann"), Actions: []string{"read"}, Resources: []aver.ResourceScope{{Type: "doc"}},
+			Justification: "a patient in danger", IdentityConfirmed: "in person", Approver: ref("user", "boss"), Duration: 600,
+		})
+		c.must(aver.EventExceptionActivated, aver.ExceptionRef{ID: "x-1"})
+		record, req := c.decide(`{"subject":{"type":"user","id":"ann"},"action":{"name":"read"},"resource":{"type":"doc","id":"1"}}`, nil)
+		if !record.Decision.Outcome.Allowed() {
+			t.Fatalf("%s: %+v", name, record.Decision)
+		}
+		want := aver.Lapse{At: start + 600_000, Cause: aver.LapseExpiry, Exception: "x-1", RanOn: 1000}
+		if closed {
+			c.now += 5000
+			c.must(aver.EventExceptionClosed, aver.ExceptionRef{ID: "x-1"})
+			want = aver.Lapse{At: c.now, Cause: aver.LapseEvent, Type: aver.EventExceptionClosed, RanOn: 596_000}
+		}
+		history := activity.NewHistory(c)
+		if got, err := activity.Follow(history, record, req, nil, c.st.Size(), start+4999); err != nil || got.State != aver.Held {
+			t.Errorf("%s: before: %+v, %v", name, got, err)
+		}
+		got, err := activity.Follow(history, record, req, nil, c.st.Size(), start+601_000)
+		if err != nil || got.Lapse == nil {
+			t.Fatalf("%s: %+v, %v", name, got, err)
+		}
+		if l := got.Lapse; l.At != want.At || l.Cause != want.Cause || l.Exception != want.Exception || l.Type != want.Type || l.RanOn != want.RanOn {
+			t.Errorf("%s: lapse %+v, want %+v", name, l, want)
+		}
 	}
 }

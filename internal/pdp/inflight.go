@@ -29,13 +29,14 @@ func Completing(st *authority.State, q *Query) []string {
 
 // Expiry is a moment at which something that a decision rests on expires.
 type Expiry struct {
-	At    aver.Time
-	Grant string   // or
-	Party aver.Ref // whose registration expires
+	At        aver.Time
+	Grant     string   // or
+	Exception string   // of the acting party, or
+	Party     aver.Ref // whose registration expires
 }
 
-// Expiries lists, in the order of time, what expires after a moment of the
-// grants and parties that a decision was made with.
+// Expiries lists, in the order of time, what expires after a moment: of the grants
+// and parties that a decision was made with, and of the acting party's exceptions.
 func Expiries(st *authority.State, d *aver.Decision, after aver.Time) []Expiry {
 	var out []Expiry
 	add := func(e Expiry) {
@@ -57,6 +58,9 @@ func Expiries(st *authority.State, d *aver.Decision, after aver.Time) []Expiry {
 		if id, ok := st.Identity(party); ok {
 			add(Expiry{At: id.Expires, Party: party})
 		}
+	}
+	for _, x := range st.ExceptionsOf(d.Actor.Ref, after) {
+		add(Expiry{At: x.Until, Exception: x.ID})
 	}
 	slices.SortStableFunc(out, func(a, b Expiry) int { return int(a.At - b.At) })
 	return out
