@@ -62,6 +62,8 @@ func (x *explainer) authority() {
 			break
 		}
 		x.out.Authority.Text = fmt.Sprintf("%s showed %s. That chain does not hold, so nobody's authority was passed on.", actor, by)
+	case x.byToken() != "":
+		x.out.Authority.Text = x.byToken()
 	case claimed:
 		x.out.Authority.Text = fmt.Sprintf("%s says that it acts for %s, and names no grant that lets it.", actor, origin.ID)
 	default:

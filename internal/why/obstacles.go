@@ -80,6 +80,14 @@ func (x *explainer) because(s scene, r aver.Reason, gates bool) {
 		say(fmt.Sprintf("grant %s not expired (it expired %s)", r.Grant, x.instant(r.Detail)))
 	case aver.ReasonGrantPending:
 		say(fmt.Sprintf("grant %s valid already (it is from %s on)", r.Grant, x.instant(r.Detail)))
+	case aver.ReasonTokenInvalid:
+		say("a token that its issuer signed for this PEP, or none")
+	case aver.ReasonTokenExpired, aver.ReasonTokenPending:
+		say("a token that is good at the time of the request")
+	case aver.ReasonTokenMismatch:
+		say("the request made by those whom the token names")
+	case aver.ReasonTokenScope:
+		say("a token whose authorization_details cover the action and the resource")
 	case aver.ReasonLimit:
 		anyOf := []string{fmt.Sprintf("grant %s with enough of its limit left", r.Grant)}
 		var used, most int64

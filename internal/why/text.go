@@ -76,6 +76,10 @@ func (p page) head(e *Explanation) {
 		asked += ", its request " + e.PEP.RequestID
 	}
 	p.line(2, "%s, asked by %s", at(e.Decided), asked)
+	if a := e.PEP.Authentication; a != nil {
+		p.line(4, "the PEP showed a token, of which only this is kept: SHA-256 %s", a.Digest)
+		p.authentication(4, a)
+	}
 	p.line(2, "evaluation %s", e.EvaluationID)
 	if e.Again.Verdict == "mismatch" {
 		p.line(2, "CAREFUL: decided again from the same state, it does not come out as the record says (now: %s).", e.Again.Outcome)
@@ -284,6 +288,7 @@ func (p page) authority(e *Explanation) {
 	for i, hop := range e.Authority.Chain {
 		p.hop(i+1, hop)
 	}
+	p.token(e.Token)
 	p.cited(e)
 }
 

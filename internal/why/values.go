@@ -19,6 +19,7 @@ type Voucher string
 const (
 	ByRegistry Voucher = "registry" // a registered fact, see its event
 	ByGrant    Voucher = "grant"    // a grant, see its event
+	ByToken    Voucher = "token"    // a token that Aver verified
 	ByAver     Voucher = "aver"     // Aver itself: its clock, and what follows from the above
 	ByCaller   Voucher = "caller"   // nobody but the PEP that asked
 	ByNobody   Voucher = "nobody"   // the value was absent
@@ -120,7 +121,7 @@ func equalRef(a, b *aver.Ref) bool {
 type vouched struct {
 	by    Voucher
 	event *Event
-	what  string // of ByAver and ByGrant
+	what  string // of ByAver, ByGrant and ByToken
 }
 
 func (x *explainer) voucher(v vouched) string {
@@ -129,6 +130,8 @@ func (x *explainer) voucher(v vouched) string {
 		return "registered (" + v.event.String() + ")"
 	case ByGrant:
 		return v.what + " (" + v.event.String() + ")"
+	case ByToken:
+		return v.what
 	case ByAver:
 		if v.event != nil {
 			return "Aver, from " + v.what + " (" + v.event.String() + ")"
@@ -223,22 +226,44 @@ func (x *explainer) vouchAver(v pdp.View, names []string) vouched {
 			return vouched{by: ByAver, event: event, what: "its registry"}
 		}
 		return vouched{by: ByAver, what: "its registry, where nothing stands of " + string(v.Request.Principal.ID)}
+	case "token":
+		return x.vouchToken()
 	case "purpose":
+		if t := x.record.Token; len(chain) == 0 && t != nil && t.Purpose != "" {
+			return x.vouchToken()
+		}
 		for _, hop := range chain {
 			if hop.To != nil && hop.To.ID == string(v.Request.Principal.ID) && hop.To.Type == string(v.Request.Principal.Type) {
 				return vouched{by: ByGrant, event: hop.Issued, what: "grant " + hop.Grant}
 			}
 		}
 	case "acting_for":
-		if len(chain) == 0 {
+		if len(chain) == 0 && !x.hopsByToken() {
 			return vouched{by: ByCaller}
 		}
 	}
 	what := "the chain of grants"
+	if len(chain) == 0 && x.hopsByToken() {
+		return x.vouchToken()
+	}
 	if len(chain) == 0 {
 		what = "the request, which names no grants"
 	}
 	return vouched{by: ByAver, what: what}
+}
+
+// hopsByToken tells whether it is the token that says for whom the actor acts.
+func (x *explainer) hopsByToken() bool {
+	t := x.record.Token
+	return t != nil && t.Fault == "" && len(t.Actors) > 0
+}
+
+func (x *explainer) vouchToken() vouched {
+	t := x.record.Token
+	if t == nil || t.Fault != "" {
+		return vouched{by: ByAver, what: "the request, with which no token came that is believed"}
+	}
+	return vouched{by: ByToken, what: fmt.Sprintf("a token of %s (key %s, verified %s)", t.Issuer, t.KeyID, at(t.Verified))}
 }
 
 // registered finds what is registered about an entity, and by which event.

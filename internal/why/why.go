@@ -50,6 +50,7 @@ type Explanation struct {
 	Closest  []Policy `json:"closest,omitempty"` // the permits that came closest to matching, where none did
 
 	Authority  Authority   `json:"authority"`
+	Token      *aver.Token `json:"token,omitempty"`      // that came with the request, as it was verified
 	Approval   *Approval   `json:"approval,omitempty"`   // that the request cited
 	Exceptions []Exception `json:"exceptions,omitempty"` // of the actor, that were asked
 	Challenge  string      `json:"challenge,omitempty"`  // the decision whose challenge the caller says to have met
@@ -159,7 +160,7 @@ func Explain(st *authority.State, record *aver.Record, disclosures []string, at 
 			Place: at, Authority: record.Authority, Policies: record.Policies,
 			Semantics: record.Semantics, Engine: record.Engine, Request: record.Full,
 		},
-		Again: x.again,
+		Again: x.again, Token: record.Token,
 	}
 	x.out.Headline = x.headline()
 	for _, p := range record.Decision.Parts {
@@ -365,6 +366,9 @@ func (x *explainer) asked() Asked {
 		if g, known := x.st.Grant(chain[0]); known {
 			origin, ok = g.From, true
 		}
+	}
+	if t := x.record.Token; !ok && t != nil && len(t.Actors) > 0 {
+		origin, ok = t.Party, true
 	}
 	if ok {
 		party := x.party(origin)
