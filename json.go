@@ -108,6 +108,7 @@ type jsonParser struct {
 	members int
 	limits  Limits
 	path    []string
+	names   []string // of the objects that are being read, innermost last
 }
 
 func (p *jsonParser) errorAt(offset int, format string, args ...any) error {
@@ -196,6 +197,9 @@ func (p *jsonParser) count(at int) error {
 	return nil
 }
 
+// fewNames is up to how many members of an object are compared one by one.
+const fewNames = 12
+
 func (p *jsonParser) object(depth int) (any, error) {
 	start := p.pos
 	if depth > p.limits.Depth {
@@ -203,8 +207,8 @@ func (p *jsonParser) object(depth int) (any, error) {
 	}
 	p.pos++ // {
 	object := map[string]any{}
-	var few [12]string
-	names := few[:0]             // as written
+	above := len(p.names)
+	defer func() { p.names = p.names[:above] }()
 	var folded map[string]string // folded :: as written, once there are more than a few
 	for first := true; ; first = false {
 		p.space()
@@ -229,14 +233,14 @@ func (p *jsonParser) object(depth int) (any, error) {
 		var other string
 		var alike bool
 		if folded == nil {
-			for _, other = range names {
+			for _, other = range p.names[above:] {
 				if alike = strings.EqualFold(other, name); alike {
 					break
 				}
 			}
-			if names = append(names, name); len(names) > len(few) {
-				folded = make(map[string]string, 4*len(few))
-				for _, n := range names {
+			if p.names = append(p.names, name); len(p.names)-above > fewNames {
+				folded = make(map[string]string, 4*fewNames)
+				for _, n := range p.names[above:] {
 					folded[foldName(n)] = n
 				}
 			}

@@ -17,12 +17,11 @@ import (
 
 // readJSON reads the request's body, which must be JSON by its content type, as strictly as [aver.ParseJSON].
 func (a *API) readJSON(c *call, limit int64) (any, error) {
-	mediaType, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/json" {
+	if !isJSON(c.Header.Get("Content-Type")) {
 		return nil, &problem{Slug: "unsupported-media-type", Status: http.StatusUnsupportedMediaType,
 			Detail: "the body must be JSON and say so: Content-Type: application/json"}
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, limit))
+	text, err := readAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, limit), min(c.ContentLength, limit))
 	var tooLong *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLong):
@@ -36,6 +35,23 @@ func (a *API) readJSON(c *call, limit int64) (any, error) {
 		return nil, &problem{Slug: "invalid-json", Status: http.StatusBadRequest, Detail: "the body is empty: a JSON object is needed"}
 	}
 	return aver.ParseJSON(text, aver.Limits{Bytes: int(limit)})
+}
+
+// isJSON tells whether a content type is JSON's.
+func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && mediaType == "application/json"
+}
+
+// readAll is io.ReadAll for who knows about how much there is, in bytes; -1 if not.
+func readAll(r io.Reader, size int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(max(size, 0)) + bytes.MinRead)
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
 }
 
 // decode reads the body into a struct. Members that it does not have, by their exact name, are refused.

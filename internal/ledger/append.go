@@ -240,10 +240,37 @@ func (q *queue) drop(b *batch, committed uint64, err *UnavailableError) {
 	}
 }
 
+// gather lets those who were released a moment ago come back, so that they share the next sync and its signature: it
+// gives way to others as long as that brings entries, until there are as many as the last time. Who is alone never waits.
+func (q *queue) gather(crowd int) {
+	for n, idle := q.waiting(), 0; n < crowd && idle < gatherIdle; {
+		runtime.Gosched()
+		was := n
+		if n = q.waiting(); n > was {
+			idle = 0
+		} else {
+			idle++
+		}
+	}
+}
+
+// gatherIdle is how often the committer gives way in vain before it goes on.
+const gatherIdle = 16
+
+// waiting is how many entries wait for the committer.
+func (q *queue) waiting() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, b := range q.batches {
+		n += len(b.Hashes)
+	}
+	return n
+}
+
 // commitLoop writes batch after batch until the log is closed.
 func (l *Log) commitLoop() {
 	defer close(l.committed)
-	crowd := false
+	crowd := 0 // entries of the last group
 	for {
 		if l.queue.failed.Load() != nil {
 			select {
@@ -254,15 +281,14 @@ func (l *Log) commitLoop() {
 			l.tryAgain()
 			continue
 		}
-		if crowd {
-			// Those released a moment ago are about to come back; let them, so that they share the next sync.
-			runtime.Gosched()
+		if crowd > 1 {
+			l.queue.gather(crowd)
 		}
 		b := l.queue.take()
 		if b == nil {
 			return
 		}
-		crowd = len(b.Hashes) > 1
+		crowd = len(b.Hashes)
 		if err := l.commit(b); err != nil {
 			l.fail(b, err)
 		}
