@@ -92,7 +92,7 @@ func newResidual(rules []*Rule, entities types.EntityGetter, req types.Request, 
 		env.Context = eval.Variable("context")
 	}
 	for _, r := range rules {
-		partial, keep := eval.PartialPolicy(env, r.ast)
+		partial, keep := eval.PartialPolicy(env, spelledOut(r.ast))
 		if !keep {
 			continue
 		}
@@ -107,6 +107,54 @@ func newResidual(rules []*Rule, entities types.EntityGetter, req types.Request, 
 		}
 	}
 	return res
+}
+
+// spelledOut writes each "x is T in y" of a policy as "x is T && x in y". They
+// mean the same, but cedar-go's partial evaluation fails on a y that its full
+// evaluation doesn't look at, where x is no T.
+func spelledOut(p *ast.Policy) *ast.Policy {
+	isIn := func(n ast.IsNode) bool { _, ok := n.(ast.NodeTypeIsIn); return ok }
+	if !anyNode(p, isIn) {
+		return p
+	}
+	out := *p
+	out.Conditions = make([]ast.ConditionType, len(p.Conditions))
+	for i, c := range p.Conditions {
+		out.Conditions[i] = ast.ConditionType{Condition: c.Condition, Body: spellOut(c.Body)}
+	}
+	return &out
+}
+
+func spellOut(n ast.IsNode) ast.IsNode {
+	kids := slices.Clone(children(n))
+	for i := range kids {
+		kids[i] = spellOut(kids[i])
+	}
+	switch v := n.(type) {
+	case ast.NodeValue, ast.NodeTypeVariable:
+		return n
+	case ast.NodeTypeIsIn:
+		return ast.NodeTypeAnd{BinaryNode: ast.BinaryNode{
+			Left:  ast.NodeTypeIs{Left: kids[0], EntityType: v.EntityType},
+			Right: ast.NodeTypeIn{BinaryNode: ast.BinaryNode{Left: kids[0], Right: kids[1]}},
+		}}
+	case ast.NodeTypeAnd:
+		v.Left, v.Right = kids[0], kids[1]
+		return v
+	case ast.NodeTypeOr:
+		v.Left, v.Right = kids[0], kids[1]
+		return v
+	case ast.NodeTypeIfThenElse:
+		v.If, v.Then, v.Else = kids[0], kids[1], kids[2]
+		return v
+	case ast.NodeTypeRecord:
+		v.Elements = slices.Clone(v.Elements)
+		for i := range v.Elements {
+			v.Elements[i].Value = kids[i]
+		}
+		return v
+	}
+	return withChildren(n, kids)
 }
 
 // place puts a policy where its scope says; false if no entity of the type can
