@@ -205,6 +205,9 @@ func (t *Tracker) read(e ledger.Indexed) (*item, error) {
 	if err != nil || record.PEP.Credential == aver.Self { // its own administration is no work in flight
 		return nil, err
 	}
+	if record.PEP.Credential == aver.Self {
+		return nil, nil // about the administration of Aver itself, which nobody reports
+	}
 	it := newItem(record)
 	it.index, it.durable = e.Index, true
 	it.timed = it.allowed // what it rests on shows only when it is decided again, so each event is looked at
