@@ -292,7 +292,10 @@ func (a *Answer) JSON() []byte {
 		r.name("commit")
 		m := object{dst: r.dst}
 		m.string("note", commit.Note)
-		m.strings("path", commit.Path)
+		if m.strings("path", commit.Path); len(commit.Path) == 0 { // a group of one
+			m.name("path")
+			m.dst = append(m.dst, "[]"...)
+		}
 		r.dst = m.close()
 	}
 	r.uint("index", a.Receipt.Index)
