@@ -1,0 +1,111 @@
+package activity_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/activity"
+	"github.com/aver-authz/aver/internal/authority"
+	"github.com/aver-authz/aver/internal/ledger"
+	"github.com/aver-authz/aver/internal/ledger/ledgertest"
+	"github.com/aver-authz/aver/internal/pdp"
+)
+
+// Memory is bounded, answers are not: beyond the bound the oldest authorizations
+// are let go of and counted, and what was reported of them is found in the log.
+func TestTrackerIsBounded(t *testing.T) {
+	c := newCompany(t)
+	c.policies("work", `@id("all") permit (principal, action, resource);`)
+	key, err := ledger.LoadOrCreateKey(filepath.Join(t.TempDir(), "key"), "test/decisions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := ledger.Open("log", ledger.Options{Origin: "test/decisions", Signer: key.Signer, Verifier: key.Verifier, FS: ledgertest.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	now := func() time.Time { return (start + 1000).Std() }
+	track := func() *activity.Tracker {
+		tracker, err := activity.Open(activity.Options{
+			Decisions: log, History: activity.NewHistory(c), MaxOpen: 4, Now: now,
+			State: func() *authority.State { return c.st },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(tracker.Close)
+		return tracker
+	}
+	tracker := track()
+	point, err := pdp.Open(log, pdp.Options{
+		State:    func() (*authority.State, aver.TreeHead) { return c.st, aver.TreeHead{Size: c.st.Size(), Root: "r"} },
+		Recorded: tracker.Recorded, Now: now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for i := range 10 {
+		req := &aver.Request{
+			Subject: aver.Party{Ref: ref("user", "ann")}, Action: aver.Action{Name: "read"},
+			Resource: aver.Party{Ref: ref("doc", fmt.Sprint(i))},
+		}
+		answer, err := point.Decide(t.Context(), pdp.NewQuery(req), aver.PEP{Credential: "gateway", Instance: "i", Sequence: uint64(i + 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, answer.EvaluationID)
+		settled(t, tracker, uint64(i+1)) // one by one, as the bound of what waits is small, too
+	}
+	if r := tracker.Reconcile(0, 10); r.Open != 4 || r.Dropped != 6 || r.Instances[0].Missing != 0 {
+		t.Errorf("%+v", r)
+	}
+	reports := activity.NewPoint(point, tracker)
+	report := func(id string, status aver.ActivityStatus) *aver.ActivityAnswer {
+		t.Helper()
+		answer, err := reports.Report(t.Context(), &aver.ActivityReport{EvaluationID: id, Status: status}, aver.PEP{Credential: "gateway", Instance: "i"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	first := report(ids[0], aver.ActivityStarted)
+	for _, id := range ids[1:] {
+		report(id, aver.ActivityCompleted)
+	}
+	// Another one begins at the end of the log, behind the first report.
+	tracker = track()
+	reports = activity.NewPoint(point, tracker)
+	if again := report(ids[0], aver.ActivityStarted); !again.Repeated || again.ID != first.ID {
+		t.Errorf("a repetition far back is %+v", again)
+	}
+	if ended := report(ids[0], aver.ActivityFailed); ended.Repeated || len(ended.Findings) != 0 {
+		t.Errorf("the end after it is %+v", ended)
+	}
+	list, err := reports.Of(t.Context(), ids[0], 0)
+	if err != nil || len(list) != 2 || list[0].Activity.ID != first.ID || *list[1].Activity.Previous != list[0].Index {
+		t.Errorf("activities %+v, %v", list, err)
+	}
+	if r := tracker.Reconcile(0, 10); r.Open != 0 {
+		t.Errorf("open after all have ended: %+v", r)
+	}
+}
+
+// settled waits until the tracker has taken in the requests of instance i up to a
+// number, and has let go of what is too much.
+func settled(t *testing.T, tracker *activity.Tracker, number uint64) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		r := tracker.Reconcile(0, 10)
+		if len(r.Instances) == 1 && r.Instances[0].Last == number && r.Open <= 4 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not settled: %+v", r)
+		}
+	}
+}
