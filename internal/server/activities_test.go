@@ -1,11 +1,16 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/datadir"
@@ -123,5 +128,50 @@ func TestActivitiesOverRestart(t *testing.T) {
 	summary, err := replay.Run(t.Context(), logs.Authority, logs.Decisions, replay.Options{})
 	if a := summary.Activities; err != nil || a.Total != 3 || a.Match != 3 || summary.Match != summary.Decisions {
 		t.Errorf("replay: %+v, %v", summary, err)
+	}
+}
+
+// A stream of withdrawals that nobody reads neither holds up decisions nor keeps
+// the server from stopping.
+func TestStopWithAStreamOpen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	s := open(t, server.Config{DataDir: dir})
+	token := adminToken(t, dir)
+	delegate(t, s, token)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, l) }()
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://"+l.Addr().String()+"/v1/withdrawals", nil)
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Accept", "text/event-stream")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for i := range 300 {
+		evaluationID(t, do(s, token, "POST", "/access/v1/evaluation", readDoc(i)))
+	}
+	if w := do(s, token, "POST", "/v1/grants/g/revoke", `{}`); w.Code != 200 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if w := do(s, token, "POST", "/access/v1/evaluation", readDoc(1)); w.Code != 200 {
+		t.Errorf("a decision while nobody reads the stream: %d %s", w.Code, w.Body)
+	}
+	stop()
+	select {
+	case err := <-served:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the server does not stop")
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Errorf("the stream broke off: %v", err)
 	}
 }
