@@ -9,7 +9,7 @@ import (
 )
 
 // citation reads an entry of the decision log, a decision or an activity, and returns what it cites of the authority log.
-func citation(e ledger.Entry) (aver.TreeHead, error) {
+func (v *verifier) citation(e ledger.Entry) (aver.TreeHead, error) {
 	leaf, err := aver.ParseLeaf(e.Leaf)
 	if err != nil {
 		return aver.TreeHead{}, err
@@ -23,6 +23,9 @@ func citation(e ledger.Entry) (aver.TreeHead, error) {
 	}
 	r, err := parseRecord(e)
 	if err != nil {
+		return aver.TreeHead{}, err
+	}
+	if err := v.administration(r); err != nil {
 		return aver.TreeHead{}, err
 	}
 	return r.Authority, nil

@@ -1,6 +1,6 @@
 // Package verify checks the evidence in a data directory: that both logs are whole and signed, that each entry's leaf
-// commits to its payload, that the authority log's events may follow one another, and that every decision cites a prefix
-// of the authority log by its true root.
+// commits to its payload, that the authority log's events may follow one another, that every decision cites a prefix
+// of the authority log by its true root, and that every change names the decision that allowed it.
 //
 // It gives two verdicts and never one. Integrity says that the logs are consistent with a key; trust says that it is the
 // key the reader expected, which only a key that the reader brought can show.
@@ -69,7 +69,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if logs, err := datadir.OpenReaders(o.Dir); err == nil {
 		logs.Close()
 	}
-	v := verifier{o: o, roots: map[uint64]string{}}
+	v := verifier{o: o, roots: map[uint64]string{}, allowed: map[string]allowed{}}
 	authorityDir, decisionsDir := datadir.LogDirs(o.Dir)
 	if keys.authority.signed, keys.decisions.signed, err = datadir.LastSigned(o.Dir); err != nil {
 		return Report{}, err
@@ -86,6 +86,9 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	decisions, err := v.decisions(ctx, authorityDir, decisionsDir, keys)
 	if err != nil {
 		return Report{}, err
+	}
+	if events.OK() && decisions.OK() {
+		v.checkChanges(&events)
 	}
 	report.Logs = []Log{events, decisions}
 	report.Integrity = events.OK() && decisions.OK()
@@ -156,9 +159,11 @@ func belongs(own datadir.VerifierKey, name, ending string) bool {
 }
 
 type verifier struct {
-	o     Options
-	mu    sync.Mutex
-	roots map[uint64]string // size of the authority log :: its root
+	o       Options
+	mu      sync.Mutex
+	roots   map[uint64]string  // size of the authority log :: its root
+	changes []change           // the events that name a decision, or should
+	allowed map[string]allowed // by evaluation id: the decisions about Aver's own administration
 }
 
 func (v *verifier) log(ctx context.Context, dir string, k key, check func(ledger.Entry) error) (Log, error) {
@@ -200,6 +205,7 @@ func (v *verifier) fold(dir string, k key, log *Log) {
 			if !yield(e, err) {
 				return
 			}
+			v.event(at, e)
 			at++
 		}
 	}
@@ -213,7 +219,7 @@ func (v *verifier) decisions(ctx context.Context, authorityDir, decisionsDir str
 	reader, err := ledger.OpenReader(authorityDir, ledger.Options{Origin: keys.authority.Origin, Verifier: keys.authority.Verifier})
 	if err != nil {
 		// The authority log's own report says what is wrong with it.
-		log, err2 := v.log(ctx, decisionsDir, keys.decisions, func(e ledger.Entry) error { _, err := citation(e); return err })
+		log, err2 := v.log(ctx, decisionsDir, keys.decisions, func(e ledger.Entry) error { _, err := v.citation(e); return err })
 		if err2 != nil {
 			return log, err2
 		}
@@ -226,7 +232,7 @@ func (v *verifier) decisions(ctx context.Context, authorityDir, decisionsDir str
 		follow.patience = v.o.patience
 	}
 	return v.log(ctx, decisionsDir, keys.decisions, func(e ledger.Entry) error {
-		cited, err := citation(e)
+		cited, err := v.citation(e)
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/aver-authz/aver/internal/pdp"
 )
 
-// evidence is a data directory with two events and three decisions, open for writing.
+// evidence is a data directory with four events and three decisions, open for writing.
 type evidence struct {
 	t                    *testing.T
 	dir                  *datadir.Dir
@@ -125,7 +125,7 @@ func TestIntact(t *testing.T) {
 			}
 		}
 		r := e.run()
-		if !r.OK || !r.Integrity || r.Trust != Unchecked || len(r.Logs) != 2 || r.Logs[0].Size != 2 || r.Logs[1].Size != 3 {
+		if !r.OK || !r.Integrity || r.Trust != Unchecked || len(r.Logs) != 2 || r.Logs[0].Size != 4 || r.Logs[1].Size != 3 {
 			t.Errorf("%s: %+v", state, r)
 		}
 		if state == "while it is written" {
@@ -188,7 +188,7 @@ func TestForgedRecords(t *testing.T) {
 		leaf   func(*aver.Leaf)
 		want   string
 	}{
-		{"another authority", root, nil, "cites the authority log at size 2 with the root AAAA"},
+		{"another authority", root, nil, "cites the authority log at size 4 with the root AAAA"},
 		{"an earlier size", func(r *aver.Record) { r.Authority.Size = 1 }, nil, "cites the authority log at size 1 with the root"},
 		{"a size that never was", func(r *aver.Record) { r.Authority.Size = 99 }, nil, "cites the authority log at size 99"},
 		{"a leaf for another payload", nil, func(l *aver.Leaf) { l.Payload = strings.Repeat("0", 64) }, "does not commit to this payload"},
@@ -243,7 +243,7 @@ func TestForgedEvent(t *testing.T) {
 	if r.OK || len(r.Logs[0].Findings) != 1 || !r.Logs[1].OK() {
 		t.Fatalf("%+v", r)
 	}
-	if f := r.Logs[0].Findings[0]; f.Index != 2 || !strings.Contains(f.What, `there is no grant "g-never"`) {
+	if f := r.Logs[0].Findings[0]; f.Index != 4 || !strings.Contains(f.What, `there is no grant "g-never"`) {
 		t.Errorf("finding %+v", f)
 	}
 }
@@ -281,20 +281,20 @@ func TestFollow(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	for entry, err := range follow.Entries(0, 3) {
+	for entry, err := range follow.Entries(0, 5) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		n = int(entry.Index) + 1
 	}
-	if n != 3 {
+	if n != 5 {
 		t.Errorf("%d entries", n)
 	}
-	want, err := e.authority.TreeHash(3)
+	want, err := e.authority.TreeHash(5)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := follow.TreeHash(3); err != nil || got != want {
+	if got, err := follow.TreeHash(5); err != nil || got != want {
 		t.Errorf("root %s, error %v", got, err)
 	}
 	follow.patience = 100 * time.Millisecond
