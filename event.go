@@ -63,6 +63,15 @@ type By struct {
 	Authentication *Authentication `json:"authentication,omitempty"` // of "oidc" and "spiffe"
 }
 
+// The methods of those who showed a token of an issuer, or a JWT-SVID.
+const (
+	MethodOIDC   = "oidc"
+	MethodSPIFFE = "spiffe"
+)
+
+// ByToken reports whether the party showed a token of an issuer.
+func (b By) ByToken() bool { return b.Method == MethodOIDC || b.Method == MethodSPIFFE }
+
 // The methods of changes that no decision precedes.
 const (
 	MethodInternal = "internal" // what Aver does by itself, such as at its first start

@@ -94,7 +94,7 @@ func (v *Verifier) Authenticate(ctx context.Context, token string) (*Identity, e
 func (t *verified) role() aver.Role {
 	r := &t.api.Roles
 	has := func(names []string) bool {
-		if t.method == "spiffe" {
+		if t.method == aver.MethodSPIFFE {
 			return slices.ContainsFunc(names, func(name string) bool {
 				below, any := strings.CutSuffix(name, "/*")
 				return name == t.Subject || any && strings.HasPrefix(t.Subject, below+"/")

@@ -95,7 +95,7 @@ func (v *Verifier) verifySVID(td *trustDomain, token string, parsed *jwt.JSONWeb
 	if err != nil {
 		return nil, faulty(svidFault(td, parsed, audiences), nil)
 	}
-	out := &verified{method: "spiffe", all: svid.Claims, api: td.API}
+	out := &verified{method: aver.MethodSPIFFE, all: svid.Claims, api: td.API}
 	t := &out.Token
 	t.Digest, t.KeyID, t.Verified = aver.Digest([]byte(token)), parsed.Headers[0].KeyID, v.now()
 	t.Issuer, t.Subject, t.Expires = td.id.IDString(), svid.ID.String(), aver.TimeOf(svid.Expiry)

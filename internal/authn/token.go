@@ -139,7 +139,7 @@ func (v *Verifier) verifyJWT(ctx context.Context, is *issuer, token string, pars
 	if !slices.ContainsFunc(audiences, c.Audience.Contains) {
 		return nil, faulty(aver.TokenAudience, nil)
 	}
-	out := &verified{method: "oidc", all: all, api: is.API}
+	out := &verified{method: aver.MethodOIDC, all: all, api: is.API}
 	t := &out.Token
 	t.Digest, t.KeyID, t.Verified = aver.Digest([]byte(token)), header.KeyID, v.now()
 	t.Issuer, t.Subject, t.ACR, t.AMR = c.Issuer, c.Subject, c.ACR, c.AMR

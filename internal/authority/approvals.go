@@ -235,11 +235,8 @@ func (s *State) answered(v *aver.ApprovalVote, m Mark) (*Approval, error) {
 	case !credentialDigest.MatchString(v.Seen):
 		return nil, fmt.Errorf("seen: it is the digest of what the approver was shown")
 	}
-	if m.By.Method == "bearer" {
-		c, ok := s.credentialNames.get(m.By.Name)
-		if !ok || c.Subject == nil || *c.Subject != v.Approver {
-			return nil, fmt.Errorf("credential %q is not that of %s", m.By.Name, v.Approver)
-		}
+	if err := s.asPerson(v.Approver, m); err != nil {
+		return nil, err
 	}
 	for _, g := range a.Gates {
 		if _, bundle, ok := s.Gate(g.Policy); !ok || bundle != g.Bundle {

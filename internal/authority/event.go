@@ -18,7 +18,7 @@ const maxReason = 4096
 const maxBy = 256
 
 // methods are the ways of [aver.By].
-var methods = []string{"bearer", "none", aver.MethodInternal, aver.MethodLocal}
+var methods = []string{"bearer", aver.MethodOIDC, aver.MethodSPIFFE, "none", aver.MethodInternal, aver.MethodLocal}
 
 var uuid7 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
@@ -67,6 +67,8 @@ func checkEnvelope(e *aver.Event) error {
 		return fmt.Errorf("by: the name of who did it has 1 to %d bytes", maxBy)
 	case !slices.Contains(methods, e.By.Method):
 		return fmt.Errorf("by: method %q is not one of %q", e.By.Method, methods)
+	case e.By.ByToken() != (e.By.Authentication != nil) || e.By.ByToken() && e.By.Subject.IsZero():
+		return fmt.Errorf("by: with the methods %s and %s, and no others, authentication and subject say who it was", aver.MethodOIDC, aver.MethodSPIFFE)
 	case !e.By.Subject.IsZero() && e.By.Subject.Validate() != nil:
 		return fmt.Errorf("by: subject: %w", e.By.Subject.Validate())
 	case e.Decision != "" && !uuid7.MatchString(e.Decision):

@@ -136,6 +136,9 @@ func (s *State) among(who aver.Ref, names []string) bool {
 
 // asPerson checks that a credential that acts for somebody is theirs.
 func (s *State) asPerson(who aver.Ref, m Mark) error {
+	if m.By.ByToken() && m.By.Subject != who {
+		return fmt.Errorf("the token was that of %s, not of %s", m.By.Subject, who)
+	}
 	if m.By.Method != "bearer" {
 		return nil
 	}
