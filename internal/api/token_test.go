@@ -1,0 +1,258 @@
+package api_test
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authn/authntest"
+	"github.com/aver-authz/aver/internal/datadir"
+	"github.com/aver-authz/aver/internal/replay"
+	"github.com/aver-authz/aver/internal/server"
+)
+
+type dict = map[string]any
+
+// issued is a service that accepts the tokens of an issuer and of a trust domain, and its log.
+type issued struct {
+	*service
+	issuer, domain *authntest.Issuer
+	data           string
+	log            *lockedBuffer
+	shown          []string // all tokens that were made
+}
+
+// lockedBuffer is a buffer that many may write to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+const issuersYAML = `
+issuers:
+  - issuer: %s
+    subject: {type: user}
+    actors: {type: ai_agent, others: ["spiffe://example.org"]}
+    api:
+      audience: aver
+      roles: {claim: groups, admin: [aver-admins], auditor: [audit]}
+    tokens: {audiences: [payments]}
+spiffe:
+  - trust_domain: example.org
+    bundle: example.org.json
+    type: workload
+    api: {audience: aver, roles: {pep: ["spiffe://example.org/pep/*"]}}
+    tokens: {audiences: [payments]}
+`
+
+func startIssued(t *testing.T) *issued {
+	is := &issued{issuer: authntest.New(t), domain: authntest.New(t), log: &lockedBuffer{}}
+	dir := t.TempDir()
+	write := func(name string, text []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("example.org.json", is.domain.JWKS())
+	write("issuers.yaml", fmt.Appendf(nil, issuersYAML, is.issuer.URL))
+	is.service = start(t, onDisk, func(cfg *server.Config) {
+		cfg.Issuers = filepath.Join(dir, "issuers.yaml")
+		cfg.Logger = slog.New(slog.NewJSONHandler(is.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		is.data = cfg.DataDir
+	})
+	is.admin("PUT", "/v1/identities/ai_agent/assistant", dict{
+		"kind": "ai_agent", "owner": "ops", "purpose": "pay bills",
+	}).ok(201)
+	is.publish("pay", `
+permit (principal == user::"alice", action == Action::"pay", resource);
+permit (principal is ai_agent, action == Action::"pay", resource) when { context.aver has token };
+`)
+	return is
+}
+
+// token is one for an audience, with changes to its claims.
+func (is *issued) token(audience string, changes dict) string {
+	claims := dict{"iss": is.issuer.URL, "sub": "alice", "aud": audience, "iat": time.Now().Unix(), "exp": time.Now().Unix() + 300}
+	for name, v := range changes {
+		claims[name] = v
+	}
+	token := is.issuer.Sign(is.t, "k1", "at+jwt", claims)
+	is.shown = append(is.shown, token)
+	return token
+}
+
+func (is *issued) svid(audience, id string) string {
+	token := is.domain.Sign(is.t, "k1", "JWT", dict{"sub": id, "aud": audience, "exp": time.Now().Unix() + 300})
+	is.shown = append(is.shown, token)
+	return token
+}
+
+func billOf(subject, token string) dict {
+	typ, id, _ := strings.Cut(subject, ":")
+	return dict{
+		"subject": dict{"type": typ, "id": id}, "action": dict{"name": "pay"},
+		"resource": dict{"type": "bill", "id": "b1"}, "context": dict{"token": token},
+	}
+}
+
+// A2, A3, B1: the token tells who acts for whom and who vouches for it; nothing of it but its digest is kept anywhere.
+func TestTokensBesideRequests(t *testing.T) {
+	is := startIssued(t)
+	good := is.token("payments", dict{"act": dict{"sub": "assistant"}})
+	allowed := is.evaluate(billOf("ai_agent:assistant", good)).ok(200)
+	if allowed.at("decision") != true {
+		t.Fatalf("refused: %s", allowed.body)
+	}
+	id := allowed.at("context", "evaluation_id").(string)
+	text := is.text("/v1/decisions/" + id + "/why")
+	for _, want := range []string{
+		"assistant asked on the authority of alice, by a token of " + is.issuer.URL + ": alice > assistant.",
+		aver.Digest([]byte(good)), "key k1", "alice let assistant act",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("why does not say %q:\n%s", want, text)
+		}
+	}
+	header := bearer(is.tokens[aver.RolePEP])
+	header.Set("Aver-Subject-Token", good)
+	request := billOf("ai_agent:assistant", good)
+	delete(request["context"].(dict), "token")
+	if x := is.request("POST", "/access/v1/evaluation", request, header).ok(200); x.at("decision") != true {
+		t.Errorf("in the header: %s", x.body)
+	}
+	header.Set("Aver-Subject-Token", is.token("payments", nil))
+	if x := is.request("POST", "/access/v1/evaluation", billOf("ai_agent:assistant", good), header).ok(200); x.at("decision") != false || !strings.Contains(string(x.body), "sent_twice") && !strings.Contains(string(x.body), "different ones") {
+		t.Errorf("two tokens: %s", x.body)
+	}
+	for name, c := range map[string]struct {
+		request dict
+		code    string
+	}{
+		"for Aver":         {billOf("user:alice", is.token("aver", nil)), "token_invalid"},
+		"expired":          {billOf("user:alice", is.token("payments", dict{"exp": time.Now().Unix() - 60})), "token_expired"},
+		"somebody else's":  {billOf("user:alice", is.token("payments", dict{"sub": "bob"})), "token_mismatch"},
+		"in a circle":      {billOf("ai_agent:assistant", is.token("payments", dict{"act": dict{"sub": "assistant", "act": dict{"sub": "x", "act": dict{"sub": "assistant"}}}})), "chain_loop"},
+		"a wrong workload": {billOf("workload:spiffe://evil.example/x", is.svid("payments", "spiffe://evil.example/x")), "token_invalid"},
+	} {
+		x := is.evaluate(c.request).ok(200)
+		if x.at("decision") != false || !strings.Contains(string(x.body), `"`+c.code+`"`) {
+			t.Errorf("%s: %s", name, x.body)
+		}
+	}
+	// In a batch each item's token is its own, and those beside it stand in for one that lacks it.
+	batch := dict{"subject": dict{"type": "user", "id": "alice"}, "action": dict{"name": "pay"}, "resource": dict{"type": "bill", "id": "b1"},
+		"context":     dict{"token": is.token("payments", nil)},
+		"evaluations": []any{dict{}, dict{"context": dict{"token": is.token("payments", dict{"sub": "bob"})}}, dict{}}}
+	x := is.evaluations(batch).ok(200)
+	var answers struct {
+		Evaluations []struct{ Decision bool }
+	}
+	x.into(&answers)
+	if e := answers.Evaluations; len(e) != 3 || !e[0].Decision || e[1].Decision || !e[2].Decision {
+		t.Errorf("batch: %s", x.body)
+	}
+	is.repeat(11)
+	is.nothingKept()
+}
+
+// A3: who uses Aver with a token of an issuer has the role that the issuer says, and stands so in records and events.
+func TestTokensGiveAccess(t *testing.T) {
+	is := startIssued(t)
+	admin := is.token("aver", dict{"groups": []string{"aver-admins"}, "acr": "phr"})
+	x := is.request("PUT", "/v1/entities/bill/b2", dict{"properties": dict{"amount": 5}}, bearer(admin)).ok(201)
+	if by := x.at("event", "by", "authentication", "issuer"); by != is.issuer.URL || x.at("event", "by", "name") != `user::"alice"` {
+		t.Errorf("the event says %s", x.body)
+	}
+	pep := is.svid("aver", "spiffe://example.org/pep/eu")
+	x = is.request("POST", "/access/v1/evaluation", billOf("user:alice", is.token("payments", nil)), bearer(pep)).ok(200)
+	text := is.text("/v1/decisions/" + x.at("context", "evaluation_id").(string) + "/why")
+	if !strings.Contains(text, `workload::"spiffe://example.org/pep/eu"`) || !strings.Contains(text, aver.Digest([]byte(pep))) {
+		t.Errorf("the record does not say who asked:\n%s", text)
+	}
+	for name, c := range map[string]struct {
+		token  string
+		status int
+	}{
+		"no role":             {is.token("aver", nil), 403},
+		"a role for reading":  {is.token("aver", dict{"groups": "audit"}), 403},
+		"for another":         {is.token("payments", dict{"groups": "aver-admins"}), 401},
+		"expired":             {is.token("aver", dict{"groups": "aver-admins", "exp": time.Now().Unix() - 60}), 401},
+		"another signature":   {admin[:len(admin)-8] + "AAAAAAAA", 401},
+		"of another workload": {is.svid("aver", "spiffe://example.org/web"), 403},
+	} {
+		if x := is.request("PUT", "/v1/entities/bill/b3", dict{}, bearer(c.token)); x.status != c.status {
+			t.Errorf("%s: status %d, want %d: %s", name, x.status, c.status, x.body)
+		}
+	}
+	// A4: a credential that is still good, of somebody who was suspended.
+	is.admin("PUT", "/v1/identities/user/alice", dict{"kind": "human_user"}).ok(201)
+	is.request("PUT", "/v1/entities/bill/b4", dict{}, bearer(admin)).ok(201)
+	is.admin("POST", "/v1/identities/user/alice/suspend", dict{"reason": "left"}).ok(200)
+	is.request("PUT", "/v1/entities/bill/b5", dict{}, bearer(admin)).ok(403)
+	is.nothingKept()
+}
+
+// repeat stops the server and decides everything again, at least so many decisions (D2, G3).
+func (is *issued) repeat(least uint64) {
+	is.t.Helper()
+	if err := is.server.Close(); err != nil {
+		is.t.Fatal(err)
+	}
+	logs, err := datadir.OpenReaders(is.data)
+	if err != nil {
+		is.t.Fatal(err)
+	}
+	defer logs.Close()
+	summary, err := replay.Run(is.t.Context(), logs.Authority, logs.Decisions, replay.Options{})
+	if err != nil || summary.Decisions < least || summary.Match != summary.Decisions {
+		is.t.Errorf("replay: %+v, %v", summary, err)
+	}
+}
+
+// nothingKept looks for the tokens in all files of the data directory and in the log.
+func (is *issued) nothingKept() {
+	is.t.Helper()
+	looked := 0
+	err := filepath.WalkDir(is.data, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		looked++
+		for _, token := range is.shown {
+			_, signature, _ := strings.Cut(token[strings.Index(token, ".")+1:], ".")
+			if bytes.Contains(text, []byte(signature)) {
+				is.t.Errorf("%s holds a token", path)
+			}
+		}
+		return err
+	})
+	if err != nil || looked < 5 {
+		is.t.Errorf("%d files, %v", looked, err)
+	}
+	for _, token := range is.shown {
+		if log := is.log.String(); strings.Contains(log, token) || !strings.Contains(log, "request_id") {
+			is.t.Error("the log holds a token, or nothing at all")
+		}
+	}
+}
