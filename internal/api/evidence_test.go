@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -108,12 +109,14 @@ func hashes(t testing.TB, v any) (out []tlog.Hash) {
 
 func TestProofs(t *testing.T) {
 	s := startDocs(t)
+	before := s.recorded()
 	var ids []string
 	for i := range 20 {
 		ids = append(ids, s.evaluate(question("user:ann", "read", fmt.Sprint("doc:", i))).ok(200).at("context", "evaluation_id").(string))
 	}
 	v := s.verifier("decisions")
-	for i, id := range ids {
+	for n, id := range ids {
+		i := before + n
 		x := s.as(aver.RoleAuditor, "GET", "/v1/decisions/"+id+"/proof", nil).ok(200)
 		tree := head(t, x.at("checkpoint").(string), v)
 		leaf := tlog.RecordHash(rawMembers(t, x.body)["leaf"])
@@ -189,31 +192,44 @@ func (s *service) treeAt(n int) tlog.Hash {
 
 func TestListDecisions(t *testing.T) {
 	s := startDocs(t)
+	before := s.recorded()
 	for i := range 10 {
 		s.evaluate(question("user:ann", []string{"read", "write"}[i%2], "doc:1")).ok(200)
 	}
-	list := func(query string) (indexes []uint64, next string) {
+	list := func(query string) (indexes []int, next int) {
 		var page struct {
 			Decisions []logEntry
 			Next      string
 		}
 		s.as(aver.RoleAuditor, "GET", "/v1/decisions?"+query, nil).ok(200).into(&page)
 		for _, e := range page.Decisions {
-			indexes = append(indexes, e.Index)
+			indexes = append(indexes, int(e.Index)-before)
 		}
-		return indexes, page.Next
+		if page.Next != "" {
+			next, _ = strconv.Atoi(page.Next)
+			next -= before
+		}
+		return indexes, next
 	}
-	if got, next := list("limit=3"); fmt.Sprint(got) != "[9 8 7]" || next != "7" {
-		t.Errorf("newest first: %v, next %s", got, next)
+	if got, next := list("limit=3"); fmt.Sprint(got) != "[9 8 7]" || next != 7 {
+		t.Errorf("newest first: %v, next %d", got, next)
 	}
-	if got, next := list("limit=3&before=3"); fmt.Sprint(got) != "[2 1 0]" || next != "" {
-		t.Errorf("the last page: %v, next %q", got, next)
+	if got, next := list(fmt.Sprint("limit=3&before=", before+3)); fmt.Sprint(got) != "[2 1 0]" || next != 0 {
+		t.Errorf("behind 3: %v, next %d", got, next)
+	}
+	if got, _ := list("limit=3&before=3"); fmt.Sprint(got) != fmt.Sprint([]int{2 - before, 1 - before, -before}) {
+		t.Errorf("the last page: %v", got)
+	}
+	var last struct{ Next string }
+	s.admin("GET", "/v1/decisions?limit=3&before=3", nil).ok(200).into(&last)
+	if last.Next != "" {
+		t.Errorf("behind the last page comes %s", last.Next)
 	}
 	if got, _ := list("outcome=denied"); fmt.Sprint(got) != "[9 7 5 3 1]" {
 		t.Errorf("denied: %v", got)
 	}
-	if got, next := list("outcome=permitted&limit=2&before=7"); fmt.Sprint(got) != "[6 4]" || next != "4" {
-		t.Errorf("permitted, before 7: %v, next %s", got, next)
+	if got, next := list(fmt.Sprint("outcome=permitted&limit=2&before=", before+7)); fmt.Sprint(got) != "[6 4]" || next != 4 {
+		t.Errorf("permitted, before 7: %v, next %d", got, next)
 	}
 	if got, _ := list("outcome=escalated"); got != nil {
 		t.Errorf("escalated: %v", got)
@@ -261,7 +277,7 @@ func TestEventsAndEntries(t *testing.T) {
 	if err := tlog.CheckRecord(hashes(t, x.at("proof")), tree.N, tree.Hash, 2, tlog.RecordHash(rawMembers(t, x.body)["leaf"])); err != nil {
 		t.Error(err)
 	}
-	for _, path := range []string{"/v1/events/999", "/v1/events/x", "/v1/events/999/proof", "/v1/log/decisions/entries/0", "/v1/log/x/entries"} {
+	for _, path := range []string{"/v1/events/999", "/v1/events/x", "/v1/events/999/proof", "/v1/log/decisions/entries/999", "/v1/log/x/entries"} {
 		s.admin("GET", path, nil).problem(404, "not-found")
 	}
 	s.admin("GET", "/v1/events?after=x", nil).problem(400, "invalid-request")
@@ -322,14 +338,14 @@ func TestWhy(t *testing.T) {
 // The logs can be read as C2SP tlog-tiles by a client that knows nothing of Aver.
 func TestTiles(t *testing.T) {
 	s := startDocs(t)
-	items := make([]any, 300)
+	items := make([]any, 300-s.recorded())
 	for i := range items {
 		items[i] = map[string]any{}
 	}
 	body := question("user:ann", "read", "doc:1")
 	body["evaluations"] = items
 	x := s.evaluations(body).ok(200)
-	last := x.at("evaluations").([]any)[299].(map[string]any)["context"].(map[string]any)["evaluation_id"].(string)
+	last := x.at("evaluations").([]any)[len(items)-1].(map[string]any)["context"].(map[string]any)["evaluation_id"].(string)
 	s.admin("GET", "/v1/decisions/"+last+"/proof", nil).ok(200) // so a checkpoint covers all
 
 	get := func(path string) []byte { return s.as(aver.RolePEP, "GET", "/log/decisions/"+path, nil).ok(200).body }
@@ -399,6 +415,7 @@ func TestCommitReceipt(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	s := startDocs(t)
+	before := s.recorded()
 	s.evaluate(question("user:ann", "read", "doc:1")).ok(200)
 	s.evaluate(question("user:ann", "write", "doc:1")).ok(200)
 	s.evaluate("{").ok(400)
@@ -414,7 +431,7 @@ func TestMetrics(t *testing.T) {
 	for _, want := range []string{
 		`aver_decisions_total{outcome="permitted"} 1`, `aver_decisions_total{outcome="denied"} 1`, `aver_decisions_total{outcome="escalated"} 0`,
 		`aver_evaluation_duration_seconds_count 2`, `aver_http_requests_total{route="POST /access/v1/evaluation",status="400"} 1`,
-		`aver_log_entries{log="decisions"} 2`, `aver_log_checkpoint_entries{log="authority"} `, `aver_log_lag_entries{log="decisions"} `,
+		fmt.Sprintf(`aver_log_entries{log="decisions"} %d`, before+2), `aver_log_checkpoint_entries{log="authority"} `, `aver_log_lag_entries{log="decisions"} `,
 		`aver_log_writable{log="decisions"} 1`, `aver_unavailable_total 0`, `aver_clock_behind_seconds 0`, `aver_build_info{`,
 		`aver_http_requests_in_flight 1`, `go_goroutines `, `process_open_fds `,
 	} {

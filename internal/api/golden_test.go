@@ -55,6 +55,7 @@ forbid (principal, action == Action::"pay", resource) when { context has amount 
 @id("mask") @gate("restrict") @obligation("mask_fields") @obligation_properties("{\"fields\":[\"iban\"]}")
 forbid (principal, action == Action::"export", resource) when { context has masked };
 `)
+	before := s.recorded()
 	ask := func(action string, context map[string]any, properties map[string]any) *exchange {
 		q := question("user:ann", action, "account:1")
 		q["context"] = context
@@ -82,7 +83,7 @@ forbid (principal, action == Action::"export", resource) when { context has mask
 		"credential":      s.admin("POST", "/v1/credentials", map[string]any{"name": "till", "role": "pep"}).ok(201),
 		"entities":        s.admin("GET", "/v1/entities", nil).ok(200),
 		"policies":        s.admin("GET", "/v1/policies", nil).ok(200),
-		"decisions":       s.admin("GET", "/v1/decisions?limit=1&before=2", nil).ok(200),
+		"decisions":       s.admin("GET", fmt.Sprintf("/v1/decisions?limit=1&before=%d", before+2), nil).ok(200),
 		"log":             s.admin("GET", "/v1/log", nil).ok(200),
 		"metadata":        s.as(aver.RolePEP, "GET", "/.well-known/authzen-configuration", nil).ok(200),
 	}

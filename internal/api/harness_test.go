@@ -122,6 +122,12 @@ func (s *service) admin(method, path string, body any) *exchange {
 	return s.as(aver.RoleAdmin, method, path, body)
 }
 
+// recorded is how many entries the decision log has, of which setting up has left some: each change is decided, too.
+func (s *service) recorded() int {
+	s.t.Helper()
+	return number(s.t, s.admin("GET", "/v1/log", nil).ok(200).at("decisions", "size"))
+}
+
 // text asks for text instead of JSON.
 func (s *service) text(path string) string {
 	s.t.Helper()

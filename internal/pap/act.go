@@ -10,8 +10,7 @@ import (
 	"github.com/aver-authz/aver/internal/policy"
 )
 
-// Administrator is who makes a change or reads evidence, as they were
-// authenticated.
+// Administrator is who makes a change, as they were authenticated.
 type Administrator struct {
 	aver.By
 	Role aver.Role

@@ -112,8 +112,8 @@ func durable(ctx context.Context, ticket *ledger.Ticket, origin string) (aver.Re
 	}, nil
 }
 
-// Administer decides whether a change of the authority may be made, or evidence
-// be read, and waits until the record is durable. Its PEP is Aver itself.
+// Administer decides whether a change of the authority may be made, and waits
+// until the record is durable. Its PEP is Aver itself.
 func (p *Point) Administer(ctx context.Context, req *aver.Request) (*aver.Answer, error) {
 	st, head := p.o.State()
 	pending, err := p.submit(st, head, NewAdministration(req), aver.PEP{Credential: aver.Self}, nil, p.log.Enqueue)

@@ -46,6 +46,8 @@ type Summary struct {
 	Match        uint64 `json:"match"`
 	Mismatch     uint64 `json:"mismatch"`
 	Undetermined uint64 `json:"undetermined"`
+	// Administration is how many of them were about changes of Aver itself.
+	Administration uint64 `json:"administration,omitempty"`
 	// Flips are the changed outcomes under a candidate bundle, by pair, in the
 	// order of outcomes.
 	Flips []Flip `json:"flips,omitempty"`
@@ -183,8 +185,9 @@ func newChunk() *chunk {
 // decided is a result with the counters to chain, or that on an activity.
 type decided struct {
 	Result
-	counters []aver.Counter
-	activity *judged
+	counters       []aver.Counter
+	activity       *judged
+	administration bool // about a change of Aver itself
 }
 
 type run struct {
@@ -227,7 +230,8 @@ func (r *run) decide(e ledger.Indexed) (decided, error) {
 	if err != nil {
 		return decided{}, err
 	}
-	out := decided{Result: Result{Index: e.Index, ID: record.ID, Recorded: record.Decision.Outcome}, counters: record.Decision.Counters}
+	out := decided{Result: Result{Index: e.Index, ID: record.ID, Recorded: record.Decision.Outcome}, counters: record.Decision.Counters,
+		administration: record.PEP.Credential == aver.Self}
 	if len(lacking) > 0 {
 		out.Verdict, out.Missing = Undetermined, lacking
 		return out, nil
@@ -323,6 +327,9 @@ func (r *run) collect(results []decided) error {
 				d.Difference = append(d.Difference, fmt.Sprintf("%s of grant %s: the record begins at %d, the one before ended at %d", c.Name, c.Grant, c.Before, before))
 			}
 			r.used[key] = c.After
+		}
+		if d.administration {
+			r.out.Administration++
 		}
 		r.count(d.Result)
 		if r.o.Each != nil {

@@ -151,7 +151,7 @@ func TestUnavailable(t *testing.T) {
 			if w := ask(s, token); w.Code != 200 {
 				t.Fatalf("%d %s", w.Code, w.Body)
 			}
-			if err := disk.Inject("any of " + log + " forever ENOSPC"); err != nil {
+			if err := disk.Inject("any of data/" + log + " forever ENOSPC"); err != nil {
 				t.Fatal(err)
 			}
 			change := func() *httptest.ResponseRecorder {
