@@ -29,12 +29,16 @@ func growth(ctx context.Context, args []string) error {
 	f.BoolVar(&g.quick, "quick", false, "up to a hundredth of the sizes, to see whether it works")
 	f.DurationVar(&g.timing.measure, "measure", 3*time.Second, "how long the rate is measured at each size")
 	most := f.Int("decisions", 1_000_000, "most decisions in the log; 10000000 takes a long while")
+	dimensions := f.String("only", "", "which of decisions, policies and identities, separated by commas; all")
 	if err := g.parse(f, args, "growth"); err != nil {
+		return err
+	}
+	only, err := splitPatterns(*dimensions)
+	if err != nil {
 		return err
 	}
 	g.timing.warmUp = g.timing.measure / 3
 	var done func()
-	var err error
 	if g.work, done, err = g.workDir(); err != nil {
 		return err
 	}
@@ -51,17 +55,19 @@ func growth(ctx context.Context, args []string) error {
 	if g.quick {
 		scale = 100
 	}
-	for _, measure := range []func(context.Context, []int) error{g.decisions, g.policies, g.identities} {
-		var sizes []int
-		switch len(g.report.Dimensions) {
-		case 0:
-			sizes = tenfold(10_000/scale, *most/scale)
-		case 1:
-			sizes = tenfold(10, 10_000/min(scale, 10))
-		case 2:
-			sizes = tenfold(10, 100_000/scale)
+	for _, d := range []struct {
+		name    string
+		measure func(context.Context, []int) error
+		sizes   []int
+	}{
+		{"decisions", g.decisions, tenfold(10_000/scale, *most/scale)},
+		{"policies", g.policies, tenfold(10, 10_000/min(scale, 10))},
+		{"identities", g.identities, tenfold(10, 100_000/scale)},
+	} {
+		if !matches(only, d.name) {
+			continue
 		}
-		if err := measure(ctx, sizes); err != nil {
+		if err := d.measure(ctx, d.sizes); err != nil {
 			return err
 		}
 	}
