@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -214,6 +215,7 @@ func TestTokensThatAreNotBelieved(t *testing.T) {
 		"details are no list":           {k.token(t, aboutPEP, dict{"authorization_details": dict{"type": "x"}}), aver.TokenClaims},
 		"details without a type":        {k.token(t, aboutPEP, dict{"authorization_details": []any{dict{"actions": []string{"a"}}}}), aver.TokenClaims},
 		"act is text":                   {k.token(t, aboutPEP, dict{"act": "assistant"}), aver.TokenActors},
+		"act with two subs":             {raw(t, k, `"act":{"sub":"assistant","Sub":"tool"}`), aver.TokenActors},
 		"act without sub":               {k.token(t, aboutPEP, dict{"act": dict{"client_id": "x"}}), aver.TokenActors},
 		"act of an unknown issuer":      {k.token(t, aboutPEP, dict{"act": dict{"sub": "x", "iss": other.URL}}), aver.TokenActors},
 		"act too deep":                  {k.token(t, aboutPEP, dict{"act": nested(aver.MaxChain + 1)}), aver.TokenActorsDeep},
@@ -240,6 +242,15 @@ func TestTokensThatAreNotBelieved(t *testing.T) {
 	if strings.Contains(k.log.String(), "eyJ") {
 		t.Errorf("a token stands in the log: %s", k.log.String())
 	}
+}
+
+// raw is a token with a claim that no map of Go can hold.
+func raw(t *testing.T, k *kit, claim string) string {
+	text, err := json.Marshal(k.claims(aboutPEP, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k.issuer.Sign(t, "k1", "at+jwt", json.RawMessage(string(text[:len(text)-1])+","+claim+"}"))
 }
 
 func pemOf(t *testing.T, key *ecdsa.PrivateKey) []byte {

@@ -196,24 +196,30 @@ func (n Naming) of(all map[string]any) (aver.Ref, error) {
 
 // actors reads the act claim (RFC 8693, section 4.1): the outermost is the current actor, the innermost the first.
 func (v *Verifier) actors(is *issuer, act json.RawMessage, t *aver.Token) *fault {
-	for act != nil && string(act) != "null" {
-		var a struct {
-			Issuer  string          `json:"iss"`
-			Subject string          `json:"sub"`
-			Act     json.RawMessage `json:"act"`
-		}
-		if err := json.Unmarshal(act, &a); err != nil || a.Subject == "" {
+	if act == nil {
+		return nil
+	}
+	// Strictly: which of two members of one name counts must not depend on who reads.
+	claim, err := aver.ParseJSON(act, aver.Limits{Bytes: aver.MaxToken})
+	if err != nil {
+		return faulty(aver.TokenActors, nil)
+	}
+	for claim != nil {
+		a, _ := claim.(map[string]any)
+		sub, _ := a["sub"].(string)
+		iss, _ := a["iss"].(string)
+		if sub == "" || a["iss"] != nil && iss == "" {
 			return faulty(aver.TokenActors, nil)
 		}
 		if len(t.Actors) == aver.MaxChain {
 			return faulty(aver.TokenActorsDeep, nil)
 		}
-		actor, ok := v.actor(is, a.Issuer, a.Subject)
+		actor, ok := v.actor(is, iss, sub)
 		if !ok {
 			return faulty(aver.TokenActors, nil)
 		}
 		t.Actors = append(t.Actors, actor)
-		act = a.Act
+		claim = a["act"]
 	}
 	slices.Reverse(t.Actors)
 	return nil

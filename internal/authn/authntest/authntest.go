@@ -102,7 +102,7 @@ func (is *Issuer) Fetches() int {
 }
 
 // Sign signs claims with the issuer's key of an id, as a token of a type.
-func (is *Issuer) Sign(t testing.TB, keyID, typ string, claims map[string]any) string {
+func (is *Issuer) Sign(t testing.TB, keyID, typ string, claims any) string {
 	t.Helper()
 	is.mu.Lock()
 	key := is.keys[keyID]
@@ -111,7 +111,7 @@ func (is *Issuer) Sign(t testing.TB, keyID, typ string, claims map[string]any) s
 }
 
 // SignWith signs claims with any key.
-func SignWith(t testing.TB, alg jose.SignatureAlgorithm, key any, keyID, typ string, claims map[string]any) string {
+func SignWith(t testing.TB, alg jose.SignatureAlgorithm, key any, keyID, typ string, claims any) string {
 	t.Helper()
 	o := (&jose.SignerOptions{}).WithHeader("kid", keyID)
 	if typ != "" {
