@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
 )
 
 // Issuer is an OpenID provider that only has keys.
@@ -121,7 +120,15 @@ func SignWith(t testing.TB, alg jose.SignatureAlgorithm, key any, keyID, typ str
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := jwt.Signed(signer).Claims(claims).Serialize()
+	text, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jws, err := signer.Sign(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := jws.CompactSerialize()
 	if err != nil {
 		t.Fatal(err)
 	}
