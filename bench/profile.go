@@ -14,25 +14,71 @@ import (
 	"github.com/aver-authz/aver/bench/load"
 	"github.com/aver-authz/aver/bench/target"
 	"github.com/aver-authz/aver/bench/workload"
+	"github.com/aver-authz/aver/internal/datadir"
+	"github.com/aver-authz/aver/internal/replay"
 	"github.com/aver-authz/aver/internal/server"
+	"github.com/aver-authz/aver/internal/verify"
 )
 
-// profile runs the server in this process, with the load generator beside it, and writes where the CPU time goes. It is
-// not for measuring: the released binary has no profiler in it.
+// profile runs the server in this process, with the load generator beside it, or a replay, and writes where the CPU time
+// goes. It is not for measuring: the released binary has no profiler in it.
 func profile(ctx context.Context, args []string) error {
 	var c common
 	var t timing
 	f := flags("profile", &c)
 	name := f.String("scenario", singleName, "what is asked, in a closed loop")
+	again := f.String("replay", "", "profile the replay of this data directory instead")
 	file := f.String("cpu", "cpu.pprof", "file for the profile")
 	f.DurationVar(&t.measure, "for", 10*time.Second, "how long")
 	if err := c.parse(f, args, ""); err != nil {
 		return err
 	}
+	out, err := os.Create(*file)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if *again != "" {
+		err = profileReplay(ctx, *again, out)
+	} else {
+		err = c.profileServer(ctx, *name, t, out)
+	}
+	if err != nil {
+		return err
+	}
+	top, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-cum", "-nodecount=70", *file).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go tool pprof: %w\n%s", err, top)
+	}
+	_, err = os.Stdout.Write(top)
+	return err
+}
+
+// profileReplay decides all of a data directory again.
+func profileReplay(ctx context.Context, data string, out io.Writer) error {
+	logs, err := datadir.OpenReaders(data)
+	if err != nil {
+		return err
+	}
+	defer logs.Close()
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	begin := time.Now()
+	got, err := replay.Run(ctx, verify.Follow(logs.Authority), logs.Decisions, replay.Options{})
+	if err == nil {
+		say("%.0f decisions/s; %d of %d match", float64(got.Decisions)/time.Since(begin).Seconds(), got.Match, got.Decisions)
+	}
+	return err
+}
+
+// profileServer asks a server in this process.
+func (c *common) profileServer(ctx context.Context, name string, t timing, out io.Writer) error {
 	all := scenarios(false)
-	i := slices.IndexFunc(all, func(s scenario) bool { return s.name == *name && !s.open() })
+	i := slices.IndexFunc(all, func(s scenario) bool { return s.name == name && !s.open() })
 	if i < 0 {
-		return fmt.Errorf("there is no closed-loop scenario %q", *name)
+		return fmt.Errorf("there is no closed-loop scenario %q", name)
 	}
 	sc := all[i]
 	work, done, err := c.workDir()
@@ -59,23 +105,13 @@ func profile(ctx context.Context, args []string) error {
 	}
 	defer pool.Close()
 	pool.Closed(ctx, list, t.measure/5)
-	out, err := os.Create(*file)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
 	if err := pprof.StartCPUProfile(out); err != nil {
 		return err
 	}
 	got := pool.Closed(ctx, list, t.measure)
 	pprof.StopCPUProfile()
-	say("%.0f requests/s, generator included; %d failed", got.Rate(), got.Failed)
-	top, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-cum", "-nodecount=70", *file).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go tool pprof: %w\n%s", err, top)
-	}
-	_, err = os.Stdout.Write(top)
-	return err
+	say("%.0f requests/s beside the generator; %d failed", got.Rate(), got.Failed)
+	return nil
 }
 
 // embedded starts Aver in this process, with the settings of aver serve.
