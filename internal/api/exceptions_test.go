@@ -69,7 +69,7 @@ func TestBreakGlass(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	x := a.evaluate(frozen).ok(200)
-	if x.at("context", "outcome") != "permitted" || !strings.Contains(string(x.body), `"code":"exception","policy":"records/frozen","detail":"x-1"`) {
+	if x.at("context", "outcome") != "permitted" || !strings.Contains(string(x.body), `"code":"exception","detail":"x-1","policy":"records/frozen"`) {
 		t.Errorf("%s", x.body)
 	}
 	text := a.text("/v1/decisions/" + x.at("context", "evaluation_id").(string) + "/why")
@@ -180,4 +180,24 @@ func TestExceptionsThatAreRefused(t *testing.T) {
 	a.person("luis", "POST", "/v1/exceptions", good).problem(403, "forbidden")
 	a.admin("POST", "/v1/exceptions", with(exceptional("temporary_access"), "activate", true)).problem(400, "invalid-request", "/activate")
 	a.admin("POST", "/v1/exceptions/x-9/close", nil).problem(404, "not-found")
+}
+
+// A retry after a challenge says which one it has met, and why tells it.
+func TestChallengeIsLinkedToItsRetry(t *testing.T) {
+	a := startExceptions(t)
+	a.enable()
+	a.publish("exports", `permit (principal, action == Action::"export", resource is record);`)
+	q := record("export", nil)
+	first := a.evaluate(q).ok(200)
+	id := first.at("context", "evaluation_id").(string)
+	if first.at("context", "outcome") != "challenged" {
+		t.Fatalf("%s", first.body)
+	}
+	second := a.evaluate(with(q, "context", map[string]any{"fresh": true, "challenge": map[string]any{"evaluation_id": id}})).ok(200)
+	if second.at("context", "outcome") != "permitted" {
+		t.Fatalf("%s", second.body)
+	}
+	if text := a.text("/v1/decisions/" + second.at("context", "evaluation_id").(string) + "/why"); !strings.Contains(text, "it has met what decision "+id+" asked for") {
+		t.Errorf("why does not name the challenge:\n%s", text)
+	}
 }
