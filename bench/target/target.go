@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -116,7 +115,6 @@ func (s *Server) LogUse() (proc.DiskUse, error) {
 type process struct {
 	cmd    *exec.Cmd
 	stderr string // file
-	once   sync.Once
 	err    error
 	ended  chan struct{}
 }

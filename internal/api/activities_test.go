@@ -222,7 +222,7 @@ func TestActivityRepeated(t *testing.T) {
 		t.Errorf("%s, then %s", first.body, again.body)
 	}
 	key := map[string]any{"idempotency_key": "run-7"}
-	first = s.report(id, "completed", key).ok(201)
+	s.report(id, "completed", key).ok(201)
 	s.report(id, "completed", key).ok(200)
 	s.report(id, "failed", key).problem(409, "conflict", "idempotency key")
 	if x := s.as(aver.RoleAuditor, "GET", "/v1/decisions/"+id+"/activities", nil).ok(200); len(x.at("activities").([]any)) != 2 {

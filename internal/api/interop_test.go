@@ -3,7 +3,6 @@ package api_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -199,7 +198,7 @@ func TestGateway(t *testing.T) {
 			}
 		}
 		if allowed != may {
-			t.Error(fmt.Sprintf("%s: %q may, want %q", method, allowed, may))
+			t.Errorf("%s: %q may, want %q", method, allowed, may)
 		}
 	}
 }

@@ -29,20 +29,6 @@ type readNode struct {
 	kids  map[string]*readNode
 }
 
-func (n *readNode) clone() *readNode {
-	if n == nil {
-		return nil
-	}
-	c := &readNode{whole: n.whole}
-	if !n.whole && len(n.kids) > 0 {
-		c.kids = make(map[string]*readNode, len(n.kids))
-		for k, kid := range n.kids {
-			c.kids[k] = kid.clone()
-		}
-	}
-	return c
-}
-
 func (n *readNode) merge(o *readNode) {
 	if o == nil || n.whole {
 		return
