@@ -112,6 +112,7 @@ type call struct {
 	repeat   bool   // it is safe to make it again
 	numbered bool   // it counts among what an instance of a policy enforcement point does
 	sequence uint64
+	token    string // Aver-Subject-Token; "" sends none
 }
 
 // get reads JSON into a value.
@@ -204,6 +205,9 @@ func (c *Client) once(ctx context.Context, in call, body []byte, id string) ([]b
 	if in.sequence > 0 {
 		req.Header.Set("X-Aver-PEP-Instance", c.instance)
 		req.Header.Set("X-Aver-PEP-Sequence", strconv.FormatUint(in.sequence, 10))
+	}
+	if in.token != "" {
+		req.Header.Set("Aver-Subject-Token", in.token)
 	}
 	req.Header.Set("Accept", in.accept)
 	req.Header.Set("X-Request-ID", id)

@@ -518,3 +518,29 @@ func TestInstanceNumbersItsRequests(t *testing.T) {
 		t.Error("a name with a space was taken")
 	}
 }
+
+// The caller's token goes beside the request, and never into it.
+func TestSubjectToken(t *testing.T) {
+	c := serve(t, Options{Token: "aver_secret"}, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if got := r.Header.Get("Aver-Subject-Token"); got != "eyJ.secret.x" || strings.Contains(string(body), "eyJ") {
+			t.Errorf("header %q, body %s", got, body)
+		}
+		text := permit
+		if strings.HasSuffix(r.URL.Path, "s") {
+			text = `{"evaluations":[` + permit + `]}`
+		}
+		answer(200, "application/json", text)(w, r)
+	})
+	with := *request
+	with.SubjectToken = "eyJ.secret.x"
+	if _, err := c.Decide(context.Background(), &with); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.DecideBatch(context.Background(), ExecuteAll, &with); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.DecideBatch(context.Background(), ExecuteAll, &with, request); err == nil {
+		t.Error("a batch of two different tokens was sent")
+	}
+}

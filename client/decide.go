@@ -17,7 +17,7 @@ import (
 // The answer has what AuthZEN carries over HTTP: its frames, actor and counters are in the record, see [Client.Record].
 func (c *Client) Decide(ctx context.Context, req *aver.Request) (*aver.Answer, error) {
 	var body json.RawMessage
-	err := c.doJSON(ctx, call{method: http.MethodPost, path: "/access/v1/evaluation", body: req, numbered: true, repeat: true}, &body)
+	err := c.doJSON(ctx, call{method: http.MethodPost, path: "/access/v1/evaluation", body: req, token: req.SubjectToken, numbered: true, repeat: true}, &body)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +48,12 @@ func (c *Client) DecideBatch(ctx context.Context, semantic Semantic, requests ..
 	if len(requests) == 0 {
 		return nil, errors.New("the batch has no requests")
 	}
+	token := requests[0].SubjectToken
+	for _, r := range requests {
+		if r.SubjectToken != token {
+			return nil, errors.New("the requests of a batch come with the same SubjectToken, or all with none")
+		}
+	}
 	var body struct {
 		Evaluations []*aver.Request `json:"evaluations"`
 		Options     struct {
@@ -61,7 +67,7 @@ func (c *Client) DecideBatch(ctx context.Context, semantic Semantic, requests ..
 	var in struct {
 		Evaluations []json.RawMessage `json:"evaluations"`
 	}
-	err := c.doJSON(ctx, call{method: http.MethodPost, path: "/access/v1/evaluations", body: body, numbered: true, repeat: true}, &in)
+	err := c.doJSON(ctx, call{method: http.MethodPost, path: "/access/v1/evaluations", body: body, token: token, numbered: true, repeat: true}, &in)
 	if err != nil {
 		return nil, err
 	}
