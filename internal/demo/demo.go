@@ -169,7 +169,7 @@ func (d *demonstration) act(ctx context.Context) (*tally, error) {
 	}
 	d.say("\n")
 	seen.writeTable(d.o.Out)
-	d.say("\n%d decisions in %s, each durable before it was answered. Changes made meanwhile: %d; refused: %d.\n",
+	d.say("\n%d decisions in %s, each durable before it was answered. Changes made meanwhile: %d; refused: %d. Each change was decided and recorded, too.\n",
 		seen.decisions, time.Since(d.start).Round(100*time.Millisecond), seen.changes, seen.refused)
 
 	why, err := admin.Why(ctx, seen.escalated)

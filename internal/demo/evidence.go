@@ -40,8 +40,8 @@ func (d *demonstration) checkEvidence(ctx context.Context, seen *tally) error {
 	if again.Match != again.Decisions || answered != uint64(seen.decisions) {
 		state = "WRONG"
 	}
-	d.say("replay %s: %d decisions decided again from the logs alone, %d of them about changes: %d match, %d mismatch, %d undetermined\n",
-		state, again.Decisions, again.Administration, again.Match, again.Mismatch, again.Undetermined)
+	d.say("replay %s: %d decisions decided again from the logs alone: %d match, %d mismatch, %d undetermined\n",
+		state, again.Decisions, again.Match, again.Mismatch, again.Undetermined)
 	for _, p := range again.Problems {
 		d.say("  %s %s: %v %v\n", p.Verdict, p.ID, p.Difference, p.Missing)
 	}
