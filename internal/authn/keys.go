@@ -53,9 +53,16 @@ func (k *keys) find(ctx context.Context, id string) (jose.JSONWebKey, error) {
 	switch {
 	case err == nil && age < keysFresh:
 	case err == nil:
-		go k.refresh(context.Background())
+		if k.fetching.TryLock() { // one is enough
+			go func() {
+				defer k.fetching.Unlock()
+				k.refresh(context.Background())
+			}()
+		}
 	default:
+		k.fetching.Lock()
 		k.refresh(ctx)
+		k.fetching.Unlock()
 		key, _, err = k.look(id)
 	}
 	return key, err
@@ -75,10 +82,8 @@ func (k *keys) look(id string) (jose.JSONWebKey, time.Duration, error) {
 	return key, age, nil
 }
 
-// refresh fetches the keys, unless that was tried a moment ago.
+// refresh fetches the keys, unless that was tried a moment ago. The caller holds fetching.
 func (k *keys) refresh(ctx context.Context) {
-	k.fetching.Lock()
-	defer k.fetching.Unlock()
 	k.mu.Lock()
 	wait := !k.tried.IsZero() && k.now().Sub(k.tried) < keysAgain
 	k.mu.Unlock()
