@@ -41,7 +41,7 @@ var layers = map[string][]string{
 	"internal/api":             {".", "internal/activity", "internal/authn", "internal/authority", "internal/pap", "internal/pdp", "internal/policy", "internal/why"},
 	"internal/server": {
 		".", "internal/activity", "internal/api", "internal/authn", "internal/authority", "internal/datadir", "internal/ledger", "internal/ledger/disk", "internal/pap", "internal/pdp",
-		"internal/replay", "internal/why",
+		"internal/policy", "internal/replay", "internal/why",
 	},
 	"internal/verify": {".", "internal/authority", "internal/datadir", "internal/ledger", "internal/pap", "internal/pdp"},
 	"internal/demo": {
