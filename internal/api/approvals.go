@@ -100,6 +100,7 @@ func (a *API) requestAccess(c *call) error {
 	if err != nil {
 		return err
 	}
+	req.Token = record.Token // as it was verified then: the token is not shown again
 	if old, ok := a.state().ApprovalOf(evaluation); ok {
 		if req.Binding() != old.Binding {
 			return arap(http.StatusBadRequest, "invalid_denial_binding", "decision %s was about another request", evaluation)

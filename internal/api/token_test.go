@@ -55,7 +55,7 @@ issuers:
     actors: {type: ai_agent, others: ["spiffe://example.org"]}
     api:
       audience: aver
-      roles: {claim: groups, admin: [aver-admins], auditor: [audit]}
+      roles: {claim: groups, admin: [aver-admins], approver: [duty], auditor: [audit]}
     tokens: {audiences: [payments]}
 spiffe:
   - trust_domain: example.org
@@ -209,6 +209,57 @@ func TestTokensGiveAccess(t *testing.T) {
 	is.request("PUT", "/v1/entities/bill/b4", dict{}, bearer(admin)).ok(201)
 	is.admin("POST", "/v1/identities/user/alice/suspend", dict{"reason": "left"}).ok(200)
 	is.request("PUT", "/v1/entities/bill/b5", dict{}, bearer(admin)).ok(403)
+	is.nothingKept()
+}
+
+// E4: an approval binds those whom the token names, is by nobody among them, and by a person whom a token proves.
+func TestApprovalsOfWhatTokensShow(t *testing.T) {
+	is := startIssued(t)
+	is.publish("pay", escalating+`permit (principal, action == Action::"pay", resource is payment);`)
+	is.admin("PUT", "/v1/identities/ai_agent/tool", dict{"kind": "ai_agent", "owner": "ops", "purpose": "pay bills"}).ok(201)
+	for _, name := range []string{"alice", "lena", "luis"} {
+		is.admin("PUT", "/v1/identities/user/"+name, dict{"kind": "human_user", "parents": []any{party("group:leads")}}).ok(201)
+	}
+	ask := func(actors dict, more dict) *exchange {
+		q := payment(500)
+		q["subject"] = party("ai_agent:assistant")
+		q["context"] = dict{"token": is.token("payments", dict{"act": actors})}
+		for name, v := range more {
+			q["context"].(dict)[name] = v
+		}
+		return is.evaluate(q).ok(200)
+	}
+	direct := dict{"sub": "assistant"}
+	escalated := ask(direct, nil)
+	again := payment(500)
+	again["subject"], again["context"] = party("ai_agent:assistant"), dict{}
+	again["denial"] = dict{"evaluation_id": escalated.at("context", "evaluation_id")}
+	id := is.as(aver.RolePEP, "POST", "/v1/access-requests", again).ok(201).at("task", "id").(string)
+	if same := is.as(aver.RolePEP, "POST", "/v1/access-requests", again).ok(200).at("task", "id"); same != id {
+		t.Errorf("asked again: %v", same)
+	}
+	vote := func(who string, body any) *exchange {
+		return is.request("POST", "/v1/approvals/"+id+"/approve", body, bearer(is.token("aver", dict{"sub": who, "groups": "duty"})))
+	}
+	if x := vote("alice", nil); x.status < 400 {
+		t.Errorf("somebody in the chain approved: %s", x.body)
+	}
+	if x := vote("stranger", nil); x.status < 400 {
+		t.Errorf("a stranger approved: %s", x.body)
+	}
+	if x := vote("lena", dict{"approver": party("user:luis")}); x.status < 400 {
+		t.Errorf("lena approved as luis: %s", x.body)
+	}
+	vote("lena", nil).ok(200)
+	vote("luis", nil).ok(200)
+	cite := dict{"approval": dict{"id": id}}
+	if x := ask(dict{"sub": "assistant", "act": dict{"sub": "tool"}}, cite); x.at("context", "outcome") != "escalated" || !strings.Contains(string(x.body), "approval_out_of_scope") {
+		t.Errorf("over another chain: %s", x.body)
+	}
+	if x := ask(direct, cite); x.at("context", "outcome") != "permitted" {
+		t.Errorf("approved: %s", x.body)
+	}
+	is.repeat(5)
 	is.nothingKept()
 }
 

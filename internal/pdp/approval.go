@@ -115,7 +115,7 @@ func NewApprovalRequest(st *authority.State, record *aver.Record, req *aver.Requ
 		return nil, ErrOtherRequest
 	}
 	with := *req
-	with.Token = record.Token // it was verified then, and is not shown again
+	with.Token = record.Token // as it was verified then
 	req = &with
 	out := &aver.ApprovalRequest{Evaluation: record.ID, Binding: req.Binding(), Deadline: now}
 	shortest := int64(0)
