@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -277,6 +278,10 @@ func (is *issued) repeat(least uint64) {
 	summary, err := replay.Run(is.t.Context(), logs.Authority, logs.Decisions, replay.Options{})
 	if err != nil || summary.Decisions < least || summary.Match != summary.Decisions {
 		is.t.Errorf("replay: %+v, %v", summary, err)
+	}
+	frames, err := replay.ExportFrames(is.t.Context(), logs.Authority, logs.Decisions, io.Discard, replay.FrameOptions{})
+	if err != nil || frames.Skipped > 0 || frames.Frames < least {
+		is.t.Errorf("frames for other engines: %+v, %v", frames, err)
 	}
 }
 
