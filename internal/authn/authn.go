@@ -33,6 +33,7 @@ type Verifier struct {
 	domains map[string]*trustDomain
 	clock   func() time.Time
 	log     *slog.Logger
+	cache   cache
 }
 
 type issuer struct {

@@ -361,6 +361,36 @@ func TestKeysRotate(t *testing.T) {
 	}
 }
 
+// A token that was verified before is cheap, and holds no longer for that.
+func TestTokensSeenBefore(t *testing.T) {
+	k := newKit(t)
+	ctx := context.Background()
+	token := k.token(t, aboutPEP, nil)
+	first := k.Check(ctx, token)
+	k.pass(time.Second)
+	if again := k.Check(ctx, token); again != first {
+		t.Error("it was verified again")
+	}
+	if _, err := k.Authenticate(ctx, token); !errors.Is(err, ErrBadToken) {
+		t.Errorf("seen beside a request, it gives access to Aver: %v", err)
+	}
+	k.issuer.DropKey("k1")
+	k.issuer.AddKey(t, "k2")
+	k.pass(keysAgain)
+	if f := k.Check(ctx, k.issuer.Sign(t, "k2", "at+jwt", k.claims(aboutPEP, nil))).Fault; f != "" {
+		t.Fatal(f)
+	}
+	if f := k.Check(ctx, token).Fault; f != aver.TokenKey {
+		t.Errorf("its key was withdrawn, and it holds: %q", f)
+	}
+	for range maxSeen + 10 {
+		k.cache.put(cacheKey{token: [32]byte{byte(len(k.cache.seen)), byte(len(k.cache.seen) >> 8)}}, &verified{})
+	}
+	if n := len(k.cache.seen); n > maxSeen {
+		t.Errorf("%d tokens are remembered", n)
+	}
+}
+
 func TestBundleRotates(t *testing.T) {
 	k := newKit(t)
 	ctx := context.Background()

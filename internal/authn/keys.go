@@ -47,11 +47,11 @@ type keys struct {
 	err     error     // of the last fetch
 }
 
-// find returns the public key with an id.
-func (k *keys) find(ctx context.Context, id string) (jose.JSONWebKey, error) {
-	key, age, err := k.look(id)
+// find returns the public key with an id, and when it was fetched.
+func (k *keys) find(ctx context.Context, id string) (jose.JSONWebKey, time.Time, error) {
+	key, fetched, err := k.look(id)
 	switch {
-	case err == nil && age < keysFresh:
+	case err == nil && k.now().Sub(fetched) < keysFresh:
 	case err == nil:
 		if k.fetching.TryLock() { // one is enough
 			go func() {
@@ -63,23 +63,29 @@ func (k *keys) find(ctx context.Context, id string) (jose.JSONWebKey, error) {
 		k.fetching.Lock()
 		k.refresh(ctx)
 		k.fetching.Unlock()
-		key, _, err = k.look(id)
+		key, fetched, err = k.look(id)
 	}
-	return key, err
+	return key, fetched, err
 }
 
-func (k *keys) look(id string) (jose.JSONWebKey, time.Duration, error) {
+func (k *keys) look(id string) (jose.JSONWebKey, time.Time, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	age := k.now().Sub(k.fetched)
-	if k.byID == nil || age >= keysStale {
-		return jose.JSONWebKey{}, age, errors.Join(errUnreachable, k.err)
+	if k.byID == nil || k.now().Sub(k.fetched) >= keysStale {
+		return jose.JSONWebKey{}, k.fetched, errors.Join(errUnreachable, k.err)
 	}
 	key, ok := k.byID[id]
 	if !ok {
-		return key, age, errNoKey
+		return key, k.fetched, errNoKey
 	}
-	return key, age, nil
+	return key, k.fetched, nil
+}
+
+// fresh tells whether the keys that were fetched at a time are still those, and need not be fetched again yet.
+func (k *keys) fresh(fetched time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return fetched.Equal(k.fetched) && k.now().Sub(fetched) < keysFresh
 }
 
 // refresh fetches the keys, unless that was tried a moment ago. The caller holds fetching.

@@ -91,11 +91,15 @@ func (v *Verifier) verifySVID(td *trustDomain, token string, parsed *jwt.JSONWeb
 	default:
 		return nil, faulty(aver.TokenIssuer, nil)
 	}
+	bundle, _ := td.GetJWTBundleForTrustDomain(td.id) // if it can't be had, the next line says so
 	svid, err := jwtsvid.ParseAndValidate(token, td, audiences)
 	if err != nil {
 		return nil, faulty(svidFault(td, parsed, audiences), nil)
 	}
-	out := &verified{method: aver.MethodSPIFFE, all: svid.Claims, api: td.API}
+	out := &verified{method: aver.MethodSPIFFE, all: svid.Claims, api: td.API, still: func() bool {
+		now, err := td.GetJWTBundleForTrustDomain(td.id)
+		return err == nil && now == bundle
+	}}
 	t := &out.Token
 	t.Digest, t.KeyID, t.Verified = aver.Digest([]byte(token)), parsed.Headers[0].KeyID, v.now()
 	t.Issuer, t.Subject, t.Expires = td.id.IDString(), svid.ID.String(), aver.TimeOf(svid.Expiry)

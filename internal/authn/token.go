@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -68,6 +69,7 @@ type verified struct {
 	method string
 	all    map[string]any
 	api    *API
+	still  func() bool // the keys it was verified with are those of now
 }
 
 // verify checks a token but for its expiry and beginning, which depend on when it is used.
@@ -75,6 +77,18 @@ func (v *Verifier) verify(ctx context.Context, token string, u use) (*verified, 
 	if len(token) > aver.MaxToken || strings.Count(token, ".") != 2 {
 		return nil, faulty(aver.TokenMalformed, nil)
 	}
+	key := cacheKey{sha256.Sum256([]byte(token)), u}
+	if t, ok := v.cache.get(key); ok && v.now() < t.Expires {
+		return t, nil
+	}
+	t, f := v.verifyAnew(ctx, token, u)
+	if f == nil {
+		v.cache.put(key, t)
+	}
+	return t, f
+}
+
+func (v *Verifier) verifyAnew(ctx context.Context, token string, u use) (*verified, *fault) {
 	// Who signed it decides which algorithms count, so it is parsed with all that could.
 	parsed, err := jwt.ParseSigned(token, algorithms)
 	if err != nil {
@@ -119,7 +133,7 @@ func (v *Verifier) verifyJWT(ctx context.Context, is *issuer, token string, pars
 	if !slices.Contains(tokenTypes, typ) && !(is.Untyped && (typ == "" || typ == "jwt")) {
 		return nil, faulty(aver.TokenType, nil)
 	}
-	key, err := is.keys.find(ctx, header.KeyID)
+	key, fetched, err := is.keys.find(ctx, header.KeyID)
 	switch {
 	case errors.Is(err, errNoKey):
 		return nil, faulty(aver.TokenKey, nil)
@@ -139,7 +153,7 @@ func (v *Verifier) verifyJWT(ctx context.Context, is *issuer, token string, pars
 	if !slices.ContainsFunc(audiences, c.Audience.Contains) {
 		return nil, faulty(aver.TokenAudience, nil)
 	}
-	out := &verified{method: aver.MethodOIDC, all: all, api: is.API}
+	out := &verified{method: aver.MethodOIDC, all: all, api: is.API, still: func() bool { return is.keys.fresh(fetched) }}
 	t := &out.Token
 	t.Digest, t.KeyID, t.Verified = aver.Digest([]byte(token)), header.KeyID, v.now()
 	t.Issuer, t.Subject, t.ACR, t.AMR = c.Issuer, c.Subject, c.ACR, c.AMR
