@@ -211,6 +211,40 @@ func TestAdministrationIsDecidedByItsBundleAlone(t *testing.T) {
 	}
 }
 
+// Break-glass is for what people do, not for what Aver decides from.
+func TestExceptionsDoNotReachAdministration(t *testing.T) {
+	o := newOffice(t)
+	eve, lena := aver.Ref{Type: "user", ID: "eve"}, aver.Ref{Type: "user", ID: "lena"}
+	leads := []aver.Ref{{Type: "group", ID: "leads"}}
+	o.must(root, aver.EventIdentityRegistered, aver.Identity{Ref: eve, Kind: aver.HumanUser})
+	o.must(root, aver.EventIdentityRegistered, aver.Identity{Ref: lena, Kind: aver.HumanUser, Parents: leads})
+	b, err := policy.Load(map[string][]byte{"bundle.yaml": []byte(`exceptions:
+  - kind: break_glass
+    max: 2h
+    approvers: [leads]
+    reviewers: [audit]
+    review_within: 72h
+`), "p.cedar": []byte(`forbid (principal, action, resource) when { resource has frozen };`)}, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.point.Publish(t.Context(), root, "", b); err != nil {
+		t.Fatal(err)
+	}
+	o.must(root, aver.EventPolicyActivated, aver.PolicyRef{Name: "p", Digest: b.Digest()})
+	o.must(root, aver.EventExceptionRequested, aver.ExceptionRequest{
+		ID: "x-1", Kind: aver.BreakGlass, Subject: eve, Actions: []string{"entity.put"}, Resources: []aver.ResourceScope{{Type: "*"}},
+		Justification: "INC-7", IdentityConfirmed: "by telephone", Approver: lena, Duration: 600,
+	})
+	o.must(root, aver.EventExceptionActivated, aver.ExceptionRef{ID: "x-1"})
+	st := o.point.Current().State
+	req := &aver.Request{Subject: aver.Party{Ref: eve}, Action: aver.Action{Name: "entity.put"}, Resource: aver.Party{Ref: doc("1").Ref}}
+	if d, _ := pdp.Decide(st, pdp.NewQuery(req), st.Time(), nil); d.Outcome != aver.Permitted {
+		t.Fatalf("the exception covers nothing: %+v", d)
+	}
+	o.denied(o.credential("eve", aver.RolePEP, eve), aver.EventEntityPut, doc("1"), "")
+}
+
 func TestNothingIsRegisteredUnderReservedTypes(t *testing.T) {
 	o := newOffice(t)
 	ref := aver.Ref{Type: "Aver::Policy", ID: "payments"}

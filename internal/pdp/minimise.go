@@ -23,7 +23,7 @@ const sdMember = "_sd"
 // the paths of what it left out. Deciding the result gives the same decision as
 // deciding the request.
 func minimise(st *authority.State, q *Query, e *Evidence) (kept []byte, omitted []string) {
-	if e.everything {
+	if e.everything || q.administrative { // Aver's own question says nothing that is not meant to be kept
 		return aver.AppendCanonical(nil, q.Request.JSON()), nil
 	}
 	sets := append(slices.Clip(e.sets), q.Policies(st).Retained())

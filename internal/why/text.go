@@ -69,7 +69,11 @@ func (p page) rows(indent int, rows [][]string) {
 func (p page) head(e *Explanation) {
 	p.line(0, "%s", e.Headline)
 	asked := "a PEP that did not say who it is"
-	if e.PEP.Credential != "" {
+	switch e.PEP.Credential {
+	case "":
+	case aver.Self:
+		asked = "Aver itself, about a change of what it decides from"
+	default:
 		asked = "the PEP " + e.PEP.Credential
 	}
 	if e.PEP.RequestID != "" {

@@ -142,8 +142,11 @@ func (x *explainer) voucher(v vouched) string {
 }
 
 func (x *explainer) caller() string {
-	if x.record.PEP.Credential == "" {
+	switch x.record.PEP.Credential {
+	case "":
 		return "claimed by the caller"
+	case aver.Self: // no credential has this name
+		return "Aver, which administers it"
 	}
 	return "claimed by the caller (PEP " + x.record.PEP.Credential + ")"
 }
