@@ -28,7 +28,7 @@ func profile(ctx context.Context, args []string) error {
 	f := flags("profile", &c)
 	name := f.String("scenario", singleName, "what is asked, in a closed loop")
 	again := f.String("replay", "", "profile the replay of this data directory instead")
-	file := f.String("cpu", "cpu.pprof", "file for the profile")
+	file := f.String("cpu", filepath.Join(os.TempDir(), "aver-cpu.pprof"), "file for the profile")
 	f.DurationVar(&t.measure, "for", 10*time.Second, "how long")
 	if err := c.parse(f, args, ""); err != nil {
 		return err
