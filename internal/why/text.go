@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/aver-authz/aver/internal/policy"
+
+	"github.com/aver-authz/aver"
 )
 
 // String is the explanation as people read it.
