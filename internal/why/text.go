@@ -7,9 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/aver-authz/aver/internal/policy"
-
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/policy"
 )
 
 // String is the explanation as people read it.
