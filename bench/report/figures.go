@@ -56,8 +56,12 @@ func (r *Report) Judge(n Names) {
 		}
 	}
 	if p := r.InProc; p != nil {
-		add("durable decisions/s in process, of what a bare group-commit file does with the same bytes", "%", 100*p.Durable/p.Bare, 40, false)
-		add(fmt.Sprintf("evaluation at %d policies against cedar-go without an index", p.EvalPolicies), "x", p.UnindexedNS/p.IndexedNS, 100, false)
+		if p.Bare > 0 {
+			add("durable decisions/s in process, of what a bare group-commit file does with the same bytes", "%", 100*p.Durable/p.Bare, 40, false)
+		}
+		if p.IndexedNS > 0 {
+			add(fmt.Sprintf("evaluation at %d policies against cedar-go without an index", p.EvalPolicies), "x", p.UnindexedNS/p.IndexedNS, 100, false)
+		}
 		if ok && p.Replay > 0 {
 			add("replay, decisions/s against the rate at which the server decides over HTTP", "x", p.Replay/ours.RPS, 5, false)
 		}

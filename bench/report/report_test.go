@@ -115,7 +115,7 @@ func TestFigures(t *testing.T) {
 
 // What was not measured makes no figure; above all, none that is reached.
 func TestFiguresOfNothing(t *testing.T) {
-	r := &Report{Runs: []Run{{Target: "aver", Scenario: "single", RPS: 1}}}
+	r := &Report{Runs: []Run{{Target: "aver", Scenario: "single", RPS: 1}}, InProc: &InProcess{}}
 	if r.Judge(names); len(r.Figures) > 0 {
 		t.Errorf("%+v", r.Figures)
 	}

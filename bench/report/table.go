@@ -208,12 +208,16 @@ func (r *Report) inProcess(w io.Writer) {
 		return
 	}
 	fmt.Fprint(w, "### Without a network\n\n")
-	t := table{
-		{"what", "measured"},
-		{"durable decisions/s, 256 callers", thousands(p.Durable)},
-		{fmt.Sprintf("bare group commit of the same bytes (%s each), 256 callers", thousands(p.EntryBytes)), thousands(p.Bare) + "/s"},
-		{fmt.Sprintf("one evaluation at %s policies, indexed", thousands(float64(p.EvalPolicies))), micros(p.IndexedNS / 1000)},
-		{"the same by cedar-go alone", micros(p.UnindexedNS / 1000)},
+	t := table{{"what", "measured"}}
+	if p.Bare > 0 {
+		t = append(t,
+			[]string{"durable decisions, 256 callers", thousands(p.Durable) + "/s"},
+			[]string{fmt.Sprintf("bare group commit of the same bytes (%s each), 256 callers", thousands(p.EntryBytes)), thousands(p.Bare) + "/s"})
+	}
+	if p.IndexedNS > 0 {
+		t = append(t,
+			[]string{fmt.Sprintf("one evaluation at %s policies, indexed", thousands(float64(p.EvalPolicies))), micros(p.IndexedNS / 1000)},
+			[]string{"the same by cedar-go alone", micros(p.UnindexedNS / 1000)})
 	}
 	if p.ReplayRecords > 0 {
 		t = append(t,
