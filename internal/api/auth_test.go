@@ -95,15 +95,14 @@ func TestCredentialLifecycle(t *testing.T) {
 }
 
 func TestExpiredToken(t *testing.T) {
-	now := time.Now()
-	clock := func() time.Time { return now }
-	s := start(t, func(c *server.Config) { c.Now = clock })
+	var clock testClock
+	s := start(t, func(c *server.Config) { c.Now = clock.Now })
 	token := s.admin("POST", "/v1/credentials", map[string]any{
-		"name": "short", "role": "pep", "expires": now.Add(time.Hour).UTC().Format(time.RFC3339),
+		"name": "short", "role": "pep", "expires": clock.Now().Add(time.Hour).UTC().Format(time.RFC3339),
 	}).ok(201).at("token").(string)
 	q := question("user:a", "read", "doc:1")
 	s.request("POST", "/access/v1/evaluation", q, bearer(token)).ok(200)
-	now = now.Add(2 * time.Hour)
+	clock.move(2 * time.Hour)
 	x := s.request("POST", "/access/v1/evaluation", q, bearer(token)).ok(401)
 	if got := x.header.Get("WWW-Authenticate"); !strings.Contains(got, "invalid_token") {
 		t.Errorf("WWW-Authenticate %q", got)

@@ -12,13 +12,13 @@ import (
 
 // Actors and chains that must not get through, each with the reason that the answer gives, and each recorded.
 func TestRefusedActorsAndChains(t *testing.T) {
-	now := time.Now()
-	s := start(t, func(c *server.Config) { c.Now = func() time.Time { return now } })
+	var clock testClock
+	s := start(t, func(c *server.Config) { c.Now = clock.Now })
 	s.publish("bank", `
 @id("staff") permit (principal in team::"staff", action == Action::"pay", resource is invoice);
 @id("broken") permit (principal, action == Action::"audit", resource) when { context.missing.member == 1 };
 `)
-	soon := now.Add(time.Hour).UTC().Format(time.RFC3339)
+	soon := clock.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	agent := func(id string, more map[string]any) {
 		body := map[string]any{"kind": "ai_agent", "owner": "ann", "purpose": "pays", "parents": []any{party("team:staff")}}
 		for k, v := range more {
@@ -114,7 +114,7 @@ func TestRefusedActorsAndChains(t *testing.T) {
 	if outcome, codes := ask("user:ann", "audit", ""); outcome != "denied" || !slices.Contains(codes, "policy_error") {
 		t.Errorf("a policy that errors: %s %v", outcome, codes)
 	}
-	now = now.Add(2 * time.Hour)
+	clock.move(2 * time.Hour)
 	if outcome, codes := ask("ai_agent:bot", "pay", "user:ann", "g-short"); outcome != "denied" || !slices.Contains(codes, "grant_expired") {
 		t.Errorf("an expired grant: %s %v", outcome, codes)
 	}
@@ -122,7 +122,7 @@ func TestRefusedActorsAndChains(t *testing.T) {
 		t.Errorf("past its purpose: %s %v", outcome, codes)
 	}
 	// A clock that jumps back brings nothing back to life.
-	now = now.Add(-3 * time.Hour)
+	clock.move(-3 * time.Hour)
 	if outcome, codes := ask("ai_agent:bot", "pay", "user:ann", "g-short"); outcome != "denied" || !slices.Contains(codes, "grant_expired") {
 		t.Errorf("after the clock jumped back: %s %v", outcome, codes)
 	}
