@@ -329,6 +329,16 @@ func (c *comparison) storeOne(ctx context.Context, t target.Target, sc scenario)
 	if err := s.Stop(); err != nil {
 		return out, false, err
 	}
+	if t.Name == target.Aver {
+		// A start seals the segment that was being written, which is all the same in a log of many segments.
+		again, err := target.StartAver(ctx, target.Program(c.work), s.Dir)
+		if err != nil {
+			return out, false, err
+		}
+		if err := again.Stop(); err != nil {
+			return out, false, err
+		}
+	}
 	use, err := s.LogUse()
 	if err != nil {
 		return out, false, err

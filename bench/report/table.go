@@ -190,7 +190,7 @@ func (r *Report) storage(w io.Writer) {
 	if len(r.Storage) == 0 {
 		return
 	}
-	fmt.Fprint(w, "### What a record takes on the disk\n\nAfter the server has stopped: all files of the log, by their length and by the blocks they take.\n\n")
+	fmt.Fprint(w, "### What a record takes on the disk\n\nAfter the server has stopped, Aver's last segment sealed: all files of the log, by their length and by the blocks they take.\n\n")
 	t := table{{"target", "scenario", "decisions", "bytes/decision", "in blocks", "payload alone", "leaf alone"}}
 	for _, s := range r.Storage {
 		payload, leaf := "-", "-"
