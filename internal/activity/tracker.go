@@ -29,7 +29,7 @@ type Options struct {
 	Decisions Log
 	History   *History
 	State     func() *authority.State // the current one, as decisions are made from
-	MaxOpen   int                     // authorizations that are kept; 0 means 100,000
+	MaxOpen   int                     // authorizations that are kept; 0 means 20,000
 	MaxAge    time.Duration           // after which an authorization is not followed any more; 0 means 24 h
 	Silent    time.Duration           // after which an instance that sends nothing is silent; 0 means 5 min
 	Now       func() time.Time        // time.Now if nil
@@ -87,7 +87,7 @@ const pollEvery = 5 * time.Millisecond
 // it before the logs.
 func Open(o Options) (*Tracker, error) {
 	if o.MaxOpen == 0 {
-		o.MaxOpen = 100_000
+		o.MaxOpen = 20_000
 	}
 	if o.MaxAge == 0 {
 		o.MaxAge = 24 * time.Hour

@@ -107,7 +107,7 @@ func Run(ctx context.Context, authorityLog, decisionLog Log, o Options) (Summary
 	for range o.Workers {
 		workers.Go(func() {
 			for c := range work {
-				c.results, c.err = r.decideAll(c.entries)
+				c.results, c.err = r.decideAll(c)
 				close(c.done)
 			}
 		})
@@ -135,7 +135,14 @@ func Run(ctx context.Context, authorityLog, decisionLog Log, o Options) (Summary
 				cancel(err)
 				return
 			}
-			if c.entries = append(c.entries, e); len(c.entries) == chunkSize && !send() {
+			// In the order of the log, so that the authority is folded once; the workers only look.
+			version, err := r.states.cited(e.Payload)
+			if err != nil {
+				cancel(fmt.Errorf("decision log, entry %d: %w", e.Index, err))
+				return
+			}
+			c.entries, c.versions = append(c.entries, e), append(c.versions, version)
+			if len(c.entries) == chunkSize && !send() {
 				return
 			}
 		}
@@ -172,10 +179,11 @@ func Run(ctx context.Context, authorityLog, decisionLog Log, o Options) (Summary
 }
 
 type chunk struct {
-	entries []ledger.Indexed
-	results []decided
-	err     error
-	done    chan struct{}
+	entries  []ledger.Indexed
+	versions []*version // the authority that each cites; nil of an activity
+	results  []decided
+	err      error
+	done     chan struct{}
 }
 
 func newChunk() *chunk {
@@ -203,9 +211,9 @@ type run struct {
 	partial   bool      // the run did not begin at the first record, so chains begin anywhere
 }
 
-func (r *run) decideAll(entries []ledger.Indexed) ([]decided, error) {
-	out := make([]decided, 0, len(entries))
-	for _, e := range entries {
+func (r *run) decideAll(c *chunk) ([]decided, error) {
+	out := make([]decided, 0, len(c.entries))
+	for i, e := range c.entries {
 		if isActivity(e.Entry) && r.o.Candidate != nil {
 			continue
 		}
@@ -214,7 +222,7 @@ func (r *run) decideAll(entries []ledger.Indexed) ([]decided, error) {
 		if isActivity(e.Entry) {
 			d.activity, err = r.judge(e)
 		} else {
-			d, err = r.decide(e)
+			d, err = r.decide(e, c.versions[i])
 		}
 		if err != nil {
 			return nil, fmt.Errorf("decision log, entry %d: %w", e.Index, err)
@@ -225,7 +233,7 @@ func (r *run) decideAll(entries []ledger.Indexed) ([]decided, error) {
 }
 
 // decide decides one record again. Only a log that can't be read is an error.
-func (r *run) decide(e ledger.Indexed) (decided, error) {
+func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 	record, req, lacking, err := reopen(e.Entry)
 	if err != nil {
 		return decided{}, err
@@ -236,9 +244,8 @@ func (r *run) decide(e ledger.Indexed) (decided, error) {
 		out.Verdict, out.Missing = Undetermined, lacking
 		return out, nil
 	}
-	version, err := r.states.at(record.Authority.Size)
-	if err != nil {
-		return decided{}, err
+	if version == nil {
+		return decided{}, fmt.Errorf("it cites no authority")
 	}
 	used := make(pdp.Usage, len(record.Decision.Counters))
 	for _, c := range record.Decision.Counters {

@@ -1,7 +1,9 @@
 package replay
 
 import (
+	"bytes"
 	"iter"
+	"strconv"
 	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -48,6 +50,22 @@ const statesKept = 512
 
 func newStates(log Log, whatIf func(*authority.State) *authority.State) *states {
 	return &states{log: log, whatIf: whatIf, latest: authority.New(), recent: map[uint64]*version{}}
+}
+
+// cited returns the authority that a record's payload cites, which stands at its
+// beginning in canonical form; nil if none does.
+func (s *states) cited(payload []byte) (*version, error) {
+	rest, ok := bytes.CutPrefix(payload, []byte(`{"authority":{"root":"`))
+	if !ok {
+		return nil, nil
+	}
+	_, rest, _ = bytes.Cut(rest, []byte(`","size":`))
+	digits, _, ok := bytes.Cut(rest, []byte{'}'})
+	size, err := strconv.ParseUint(string(digits), 10, 64)
+	if !ok || err != nil {
+		return nil, nil
+	}
+	return s.at(size)
 }
 
 func (s *states) at(size uint64) (*version, error) {
