@@ -109,8 +109,8 @@ func TestAnswerHasItsRecord(t *testing.T) {
 		if err != nil || a.Receipt.Index != uint64(i) {
 			t.Fatalf("entry %d: %v", a.Receipt.Index, err)
 		}
-		if err := pdp.CheckEntry(e); err != nil {
-			t.Error(err)
+		if leaf, err := aver.ParseLeaf(e.Leaf); err != nil || !leaf.Matches(e.Payload) || leaf.ID != a.EvaluationID {
+			t.Errorf("leaf %+v, %v", leaf, err)
 		}
 		r, err := aver.ParseRecord(e.Payload)
 		if err != nil || r.ID != a.EvaluationID || r.Decision.Outcome != aver.Permitted {

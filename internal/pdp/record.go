@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
@@ -62,70 +61,4 @@ func entry(r *aver.Record, disclosures []string) (ledger.Entry, error) {
 		e.Private = private
 	}
 	return e, nil
-}
-
-// CheckEntry reports whether an entry of the decision log is sound by itself:
-// leaf and payload are in canonical form, the leaf commits to the payload and
-// agrees with it, and the disclosures belong to it.
-func CheckEntry(e ledger.Entry) error {
-	leaf, err := aver.ParseLeaf(e.Leaf)
-	if err != nil {
-		return err
-	}
-	if !leaf.Matches(e.Payload) {
-		return fmt.Errorf("the payload of %s is not the one its leaf commits to", leaf.ID)
-	}
-	if leaf.Kind == aver.KindActivity {
-		_, err := ParseActivityEntry(e)
-		return err
-	}
-	record, err := aver.ParseRecord(e.Payload)
-	if err != nil {
-		return err
-	}
-	if leaf.Kind != record.Kind || leaf.ID != record.ID || leaf.Time != record.Time ||
-		leaf.Outcome == nil || *leaf.Outcome != record.Decision.Outcome || leaf.Type != "" {
-		return fmt.Errorf("the leaf of %s says something else than its payload", leaf.ID)
-	}
-	disclosures, err := ParseDisclosures(e.Private)
-	if err != nil {
-		return err
-	}
-	for _, d := range disclosures {
-		if !slices.Contains(digestsOf(record.Request), aver.Digest([]byte(d))) {
-			return fmt.Errorf("a disclosure of %s does not belong to its record", leaf.ID)
-		}
-	}
-	return nil
-}
-
-// digestsOf lists the digests of withheld members in a recorded request.
-func digestsOf(request []byte) []string {
-	v, err := aver.ParseJSON(request, aver.Limits{Bytes: len(request)})
-	if err != nil {
-		return nil
-	}
-	var out []string
-	var walk func(v any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case map[string]any:
-			if digests, ok := v[sdMember].([]any); ok {
-				for _, d := range digests {
-					if text, ok := d.(string); ok {
-						out = append(out, text)
-					}
-				}
-			}
-			for _, e := range v {
-				walk(e)
-			}
-		case []any:
-			for _, e := range v {
-				walk(e)
-			}
-		}
-	}
-	walk(v)
-	return out
 }
