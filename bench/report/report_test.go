@@ -185,7 +185,7 @@ func TestShapeOfCurves(t *testing.T) {
 func samples(rss, files func(i int) int) []Sample {
 	var out []Sample
 	for i := range 100 {
-		out = append(out, Sample{Seconds: float64(i), RSS: int64(rss(i)), Files: files(i), Answers: uint64(10 * i)})
+		out = append(out, Sample{Seconds: float64(10 * i), RSS: int64(rss(i)), Files: files(i), Answers: uint64(10 * i)})
 	}
 	return out
 }
@@ -197,12 +197,13 @@ func TestFlat(t *testing.T) {
 		samples []Sample
 		err     string
 	}{
-		"flat":                {samples(constant(60e6), constant(30)), ""},
-		"warming up":          {samples(func(i int) int { return min(20+i, 40) * 10e6 }, constant(30)), ""},
-		"memory leaks":        {samples(func(i int) int { return (20 + i) * 10e6 }, constant(30)), "memory grew from 590 MB to 1,190 MB"},
-		"files leak":          {samples(constant(60e6), func(i int) int { return 30 + i }), "open files grew from 69 to 129"},
-		"too short to tell":   {samples(constant(1), constant(1))[:3], "too short"},
-		"falls after a crash": {samples(func(i int) int { return 200e6 - i*1e6 }, constant(30)), ""},
+		"flat":                 {samples(constant(60e6), constant(30)), ""},
+		"warming up":           {samples(func(i int) int { return min(20+i, 40) * 10e6 }, constant(30)), ""},
+		"memory leaks":         {samples(func(i int) int { return (20 + i) * 10e6 }, constant(30)), "memory grew from 590 MB to 1,190 MB"},
+		"files leak":           {samples(constant(60e6), func(i int) int { return 30 + i }), "open files grew from 69 to 129"},
+		"too short for memory": {samples(func(i int) int { return (20 + i) * 10e6 }, constant(30))[:50], ""},
+		"too short to tell":    {samples(constant(1), constant(1))[:3], "too short"},
+		"falls after a crash":  {samples(func(i int) int { return 200e6 - i*1e6 }, constant(30)), ""},
 	} {
 		err := (&Soak{Samples: tc.samples}).Flat()
 		if tc.err == "" && err != nil || tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)) {

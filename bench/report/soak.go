@@ -54,9 +54,12 @@ const (
 	rssGrowth   = 1.25
 	rssSlack    = 48 << 20
 	filesGrowth = 8
+	// flatAfter is how long a run must be, in seconds, for its memory to say something: what is followed and remembered
+	// fills up first, and each kill begins anew.
+	flatAfter = 600
 )
 
-// Flat is an error if memory or open files grew from the second fifth of the run to the last.
+// Flat is an error if open files, or in a run of ten minutes and more memory, grew from the second fifth to the last.
 func (s *Soak) Flat() error {
 	early, late := s.fifths()
 	if len(early) == 0 {
@@ -64,7 +67,7 @@ func (s *Soak) Flat() error {
 	}
 	rss, files := highest(early)
 	rssLate, filesLate := highest(late)
-	if float64(rssLate) > rssGrowth*float64(rss)+rssSlack {
+	if late[len(late)-1].Seconds >= flatAfter && float64(rssLate) > rssGrowth*float64(rss)+rssSlack {
 		return fmt.Errorf("memory grew from %s to %s", megabytes(rss), megabytes(rssLate))
 	}
 	if filesLate > files+filesGrowth {

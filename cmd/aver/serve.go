@@ -36,9 +36,9 @@ SIGINT and SIGTERM stop it: requests under way are finished, and nothing that wa
 				return errNoData
 			}
 			if os.Getenv("GOGC") == "" {
-				// A server makes much garbage and keeps little: collecting a quarter as often costs some tens of
-				// megabytes, and saves a tenth of its processor time (measured).
-				debug.SetGCPercent(400)
+				// A server makes much garbage and keeps little: collecting half as often costs some tens of megabytes,
+				// and saves a twentieth of its processor time (measured: 13 % of it at 100, 5 % at 400).
+				debug.SetGCPercent(200)
 			}
 			s, err := server.Open(cmd.Context(), cfg)
 			if err != nil {
