@@ -65,20 +65,16 @@ const (
 // evaluations is AuthZEN's access evaluations API (section 7). Without evaluations it is the access evaluation API.
 func (a *API) evaluations(c *call) error {
 	start := time.Now()
-	v, err := a.readJSON(c, a.o.MaxBody)
+	object, err := a.readObject(c)
 	if err != nil {
 		return err
-	}
-	object, ok := v.(map[string]any)
-	if !ok {
-		return &aver.RequestError{Pointer: "", Reason: "the request must be a JSON object"}
 	}
 	queries, semantic, err := a.parseBatch(c, object)
 	if err != nil {
 		return err
 	}
 	if len(queries) == 0 {
-		return a.evaluateOne(c, v, start)
+		return a.evaluateOne(c, object, start)
 	}
 	pep, err := c.pep()
 	if err != nil {

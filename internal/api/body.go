@@ -37,6 +37,19 @@ func (a *API) readJSON(c *call, limit int64) (any, error) {
 	return aver.ParseJSON(text, aver.Limits{Bytes: int(limit)})
 }
 
+// readObject reads the body of an AuthZEN request that must be an object.
+func (a *API) readObject(c *call) (map[string]any, error) {
+	v, err := a.readJSON(c, a.o.MaxBody)
+	if err != nil {
+		return nil, err
+	}
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, &aver.RequestError{Pointer: "", Reason: "the request must be a JSON object"}
+	}
+	return object, nil
+}
+
 // isJSON tells whether a content type is JSON's.
 func isJSON(contentType string) bool {
 	if contentType == "application/json" {

@@ -36,13 +36,9 @@ type searchPage struct {
 }
 
 func (a *API) search(c *call, searched pdp.Searched) error {
-	v, err := a.readJSON(c, a.o.MaxBody)
+	object, err := a.readObject(c)
 	if err != nil {
 		return err
-	}
-	object, ok := v.(map[string]any)
-	if !ok {
-		return &aver.RequestError{Pointer: "", Reason: "the request must be a JSON object"}
 	}
 	s, bound, err := a.parseSearch(object, searched)
 	if err != nil {
