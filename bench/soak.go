@@ -149,7 +149,7 @@ func (s *soaker) ask(ctx context.Context, r *rand.Rand) error {
 	}()
 	for next := time.Now(); ctx.Err() == nil; next = next.Add(every) {
 		if wait := time.Until(next); wait > 0 {
-			time.Sleep(wait)
+			time.Sleep(wait) // a constant rate is what is being made
 		} else if wait < -time.Second {
 			next = time.Now() // after a restart there is nothing to catch up with
 		}

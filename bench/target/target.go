@@ -207,7 +207,7 @@ func (p *process) ready(ctx context.Context, url string) error {
 			p.Kill()
 			return fmt.Errorf("%s does not answer\n%s", url, p.said())
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond) // between looks whether the server is ready
 	}
 }
 
