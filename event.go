@@ -36,6 +36,10 @@ const (
 	EventExceptionActivated EventType = "exception.activated" // ExceptionRef
 	EventExceptionClosed    EventType = "exception.closed"    // ExceptionRef
 	EventExceptionReviewed  EventType = "exception.reviewed"  // ExceptionReview
+	EventGapAccepted        EventType = "gap.accepted"        // GapAcceptance
+	EventGapClosed          EventType = "gap.closed"          // GapClosing
+	EventDutyDelegated      EventType = "duty.delegated"      // DutyDelegation
+	EventDutyRevoked        EventType = "duty.revoked"        // DutyRef
 )
 
 // Event is one entry of the authority log: a change of what may be done, with
@@ -120,6 +124,7 @@ var stems = map[string]string{
 	"requested": "request", "granted": "approve", "approved": "approve", "refused": "refuse", "rejected": "reject",
 	"cancelled": "cancel", "closed": "close", "reviewed": "review", "received": "receive", "recorded": "record",
 	"enrolled": "enrol", "placed": "place", "released": "release", "erased": "erase", "opened": "open", "used": "use",
+	"delegated": "delegate", "accepted": "accept",
 }
 
 // PolicyPublished is a bundle that was made known; it decides nothing until it

@@ -462,6 +462,16 @@ func sampleEvents() []*Event {
 		{EventExceptionReviewed, "", ExceptionReview{"x-7", Ref{"rita", "user"}, Unjustified, "Train the duty desk"}},
 	} {
 		made, err := NewEvent(e.typ, e.data)
+		{EventDutyDelegated, "On leave", DutyDelegation{
+			ID: "d-lena", From: Ref{"lena", "user"}, To: Ref{"cleo", "user"}, NotBefore: at("2026-11-23T00:00:00Z"), Expires: at("2026-12-07T00:00:00Z"),
+		}},
+		{EventDutyRevoked, "Back", DutyRef{"d-lena"}},
+		{EventGapAccepted, "The supplier rotates it in June", GapAcceptance{
+			ID: "I1-no-rotation-0d1e2f3a4b5c", Gap: "I1", Rule: "no-rotation", Until: at("2027-06-30T00:00:00Z"),
+		}},
+		{EventGapClosed, "It has a workload identity of its own now", GapClosing{
+			ID: "I1-shared-identity-6a7b8c9d0e1f", Gap: "I1", Rule: "shared-identity", Subject: Ref{"crm-sync", "service_account"},
+		}},
 		if err != nil {
 			panic(err)
 		}

@@ -111,7 +111,10 @@ func (r *Run) concernedBy(e *aver.Event) bool {
 // deciding looked up these facts, and does not depend on the time as such.
 func concerns(e *aver.Event, fact func(aver.Ref) bool, d *aver.Decision) bool {
 	switch e.Type {
-	case aver.EventPolicyPublished, aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventCredentialRevoked:
+	case aver.EventGapAccepted, aver.EventGapClosed: // what people say of findings
+		return false
+	case aver.EventPolicyPublished, aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventCredentialRevoked,
+		aver.EventDutyDelegated, aver.EventDutyRevoked: // who may approve counts when they approve
 		return false // a chain that was allowed has all its grants
 	case aver.EventGrantRevoked:
 		var ref aver.GrantRef

@@ -287,6 +287,8 @@ func (t *Tracker) concerned(e *aver.Event) []*authorization {
 		}
 	}
 	switch e.Type {
+	case aver.EventGapAccepted, aver.EventGapClosed: // what people say of findings changes no answer
+		return nil
 	case aver.EventGrantRevoked:
 		var ref aver.GrantRef
 		if e.DecodeData(&ref) == nil {

@@ -33,6 +33,9 @@ type State struct {
 	approvalIDs     table[string, string] // by evaluation id, and by credential and key
 	exceptions      table[string, *Exception]
 	activated       table[aver.Ref, []string] // ids of exceptions, by subject
+	gaps            table[string, *GapAnswer] // by finding
+	duties          table[string, *Duty]
+	dutiesTo        table[aver.Ref, []string] // ids of duties, by whom they are delegated to
 }
 
 // New returns the empty state, that of no events.
@@ -99,6 +102,9 @@ func (s *State) freeze() {
 	s.approvalIDs.freeze()
 	s.exceptions.freeze()
 	s.activated.freeze()
+	s.gaps.freeze()
+	s.duties.freeze()
+	s.dutiesTo.freeze()
 }
 
 // apply changes s in place, or leaves it as it is and says why. Every rule is checked before anything is set.
@@ -148,6 +154,10 @@ var rules = map[aver.EventType]func(*State, *aver.Event, Mark) error{
 	aver.EventExceptionActivated: rule((*State).exceptionActivated),
 	aver.EventExceptionClosed:    rule((*State).exceptionClosed),
 	aver.EventExceptionReviewed:  rule((*State).exceptionReviewed),
+	aver.EventGapAccepted:        rule((*State).gapAccepted),
+	aver.EventGapClosed:          rule((*State).gapClosed),
+	aver.EventDutyDelegated:      rule((*State).dutyDelegated),
+	aver.EventDutyRevoked:        rule((*State).dutyRevoked),
 }
 
 // rule decodes an event's data for the rule that understands it.

@@ -34,6 +34,8 @@ type snapshotItem struct {
 	Credential *Credential     `json:"credential,omitempty"`
 	Approval   *Approval       `json:"approval,omitempty"`
 	Exception  *Exception      `json:"exception,omitempty"`
+	Gap        *GapAnswer      `json:"gap,omitempty"`
+	Duty       *Duty           `json:"duty,omitempty"`
 }
 
 type snapshotBundle struct {
@@ -124,6 +126,16 @@ func (s *State) encode(out *json.Encoder, root string) error {
 	}
 	for _, x := range s.Exceptions() {
 		if err := out.Encode(snapshotItem{Exception: x}); err != nil {
+			return err
+		}
+	}
+	for _, g := range s.Gaps() {
+		if err := out.Encode(snapshotItem{Gap: g}); err != nil {
+			return err
+		}
+	}
+	for _, d := range s.Duties() {
+		if err := out.Encode(snapshotItem{Duty: d}); err != nil {
 			return err
 		}
 	}
@@ -278,6 +290,10 @@ func (s *State) restore(item snapshotItem) error {
 		s.setApproval(item.Approval)
 	case item.Exception != nil:
 		return s.setException(item.Exception)
+	case item.Gap != nil:
+		s.gaps.put(item.Gap.ID, item.Gap)
+	case item.Duty != nil:
+		s.setDuty(item.Duty)
 	default:
 		return fmt.Errorf("the line holds nothing")
 	}

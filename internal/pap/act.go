@@ -151,10 +151,34 @@ func thing(st *authority.State, e *aver.Event) (aver.Party, error) {
 		return party("Exception", x.ID, map[string]any{
 			"kind": string(x.Kind), "subject": entityValue(x.Subject), "requester": entityValue(by.Principal()),
 			"approver": entityValue(x.Approver), "actions": texts(x.Actions),
+	case aver.EventDutyDelegated, aver.EventDutyRevoked:
+		var d aver.DutyDelegation
+		if err := json.Unmarshal(e.Data, &d); err != nil {
+			return aver.Party{}, err
+		}
+		if known, ok := st.Duty(d.ID); ok {
+			d = known.DutyDelegation
+		}
+		return party("Duty", d.ID, map[string]any{"from": entityValue(d.From), "to": entityValue(d.To)}), nil
+	}
+	if e.Type == aver.EventGapAccepted || e.Type == aver.EventGapClosed {
+		return gapParty(e)
 		}), nil
 	}
 	return other(e)
 }
+func gapParty(e *aver.Event) (aver.Party, error) {
+	var g aver.GapAcceptance
+	if err := json.Unmarshal(e.Data, &g); err != nil {
+		return aver.Party{}, err
+	}
+	properties := map[string]any{"gap": g.Gap, "rule": g.Rule}
+	if !g.Subject.IsZero() {
+		properties["subject"] = entityValue(g.Subject)
+	}
+	return party("Gap", g.ID, properties), nil
+}
+
 
 // other is the thing of an event that has no attributes for policies: its noun and id.
 func other(e *aver.Event) (aver.Party, error) {
