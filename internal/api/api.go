@@ -106,6 +106,8 @@ type API struct {
 	streams atomic.Int64                // of withdrawals
 	origins *http.CrossOriginProtection // with NoAuth
 	pages   pageTokens                  // of searches
+
+	accesses accesses // to evidence
 }
 
 // New returns the handler.
@@ -192,6 +194,7 @@ type call struct {
 	w      *answerWriter
 	caller caller
 	tokens map[string]*aver.Token // that were verified beside its requests
+	asOf   uint64                 // the size of the decision log before the access to evidence was recorded, which lists leave out
 	notes  []any                  // for the access log
 }
 
@@ -266,6 +269,12 @@ func (a *API) run(rt route, c *call) (err error) {
 	}
 	if err := a.authenticate(rt, c); err != nil {
 		return err
+	}
+	if rt.evidence != "" {
+		c.asOf, _ = a.o.Decisions.Head()
+		if err := a.recordEvidenceAccess(c, rt.evidence, c.URL.Query().Encode()); err != nil {
+			return err
+		}
 	}
 	return rt.handle(a, c)
 }

@@ -47,7 +47,7 @@ func (a *API) listDecisions(c *call) error {
 	if err != nil {
 		return err
 	}
-	size, _ := a.o.Decisions.Head()
+	size := c.asOf
 	before, err := c.number("before", size)
 	if err != nil {
 		return err

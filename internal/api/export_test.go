@@ -6,13 +6,15 @@ import "github.com/aver-authz/aver"
 type Route struct {
 	Pattern string
 	Roles   []aver.Role // nil: everybody, also without a token
+
+	Evidence bool // every call is recorded as an access to evidence
 }
 
 // Routes is the routing table.
 func Routes() []Route {
 	out := make([]Route, len(routes))
 	for i, r := range routes {
-		out[i] = Route{r.pattern, r.access}
+		out[i] = Route{r.pattern, r.access, r.evidence != ""}
 	}
 	return out
 }

@@ -8,6 +8,10 @@ type route struct {
 	quiet   bool // logged at debug level when it succeeds
 	tiles   bool // may be configured to be public
 	stream  bool // takes as long as the caller stays
+
+	// evidence is what the caller does with records and events that the route gives by name: it is decided and recorded
+	// before the route is called, with all of the URL. See [API.recordEvidenceAccess] for routes with a body.
+	evidence evidenceUse
 }
 
 // routes is all that is served. GET patterns answer HEAD as well.
@@ -70,23 +74,23 @@ var routes = []route{
 	{pattern: "POST /v1/exceptions/{id}/close", access: answer, handle: (*API).closeException},
 	{pattern: "POST /v1/exceptions/{id}/review", access: answer, handle: (*API).reviewException},
 
-	{pattern: "GET /v1/decisions", access: read, handle: (*API).listDecisions},
-	{pattern: "GET /v1/decisions/{id}", access: read, handle: (*API).getDecision},
+	{pattern: "GET /v1/decisions", access: read, handle: (*API).listDecisions, evidence: readsEvidence},
+	{pattern: "GET /v1/decisions/{id}", access: read, handle: (*API).getDecision, evidence: readsEvidence},
 	{pattern: "GET /v1/decisions/{id}/proof", access: read, handle: (*API).proveDecision},
-	{pattern: "GET /v1/decisions/{id}/why", access: read, handle: (*API).explainDecision},
-	{pattern: "GET /v1/decisions/{id}/activities", access: read, handle: (*API).listActivities},
+	{pattern: "GET /v1/decisions/{id}/why", access: read, handle: (*API).explainDecision, evidence: readsEvidence},
+	{pattern: "GET /v1/decisions/{id}/activities", access: read, handle: (*API).listActivities, evidence: readsEvidence},
 	{pattern: "POST /v1/activities", access: evaluate, handle: (*API).reportActivity, quiet: true},
 	{pattern: "GET /v1/withdrawals", access: evaluate, handle: (*API).withdrawals, stream: true},
 	{pattern: "POST /v1/pep/heartbeat", access: evaluate, handle: (*API).heartbeat, quiet: true},
 	{pattern: "GET /v1/reconciliation", access: read, handle: (*API).reconciliation},
 
-	{pattern: "GET /v1/events", access: read, handle: (*API).listEvents},
-	{pattern: "GET /v1/events/{index}", access: read, handle: (*API).getEvent},
+	{pattern: "GET /v1/events", access: read, handle: (*API).listEvents, evidence: readsEvidence},
+	{pattern: "GET /v1/events/{index}", access: read, handle: (*API).getEvent, evidence: readsEvidence},
 	{pattern: "GET /v1/events/{index}/proof", access: read, handle: (*API).proveEvent},
 
 	{pattern: "GET /v1/log", access: read, handle: (*API).logs},
-	{pattern: "GET /v1/log/{log}/entries", access: read, handle: (*API).logEntries},
-	{pattern: "GET /v1/log/{log}/entries/{index}", access: read, handle: (*API).logEntry},
+	{pattern: "GET /v1/log/{log}/entries", access: read, handle: (*API).logEntries, evidence: readsEvidence},
+	{pattern: "GET /v1/log/{log}/entries/{index}", access: read, handle: (*API).logEntry, evidence: readsEvidence},
 	{pattern: "GET /v1/log/{log}/consistency", access: read, handle: (*API).consistency},
 
 	{pattern: "GET /log/authority/", access: everybody, handle: (*API).authorityTiles, tiles: true},

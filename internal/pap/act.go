@@ -17,6 +17,7 @@ type Administrator struct {
 	// Authentication is what else is known of how they were authenticated, by the
 	// names that policies see in context.authentication; nil: nothing.
 	Authentication map[string]any
+	Purpose        string // for which they want evidence, in their words; "" if they did not say
 }
 
 // request is what Aver asks itself before it lets somebody do something:
@@ -26,17 +27,15 @@ func (a Administrator) request(st *authority.State, now aver.Time, action string
 	for name, value := range a.Authentication {
 		authentication[name] = value
 	}
+	administration := map[string]any{"role": string(a.Role), "administrators": int64(len(administrators(st, now)))}
+	if a.Purpose != "" {
+		administration["purpose"] = a.Purpose
+	}
 	return &aver.Request{
 		Subject:  aver.Party{Ref: a.Principal()},
 		Action:   aver.Action{Name: action},
 		Resource: resource,
-		Context: map[string]any{
-			"authentication": authentication,
-			"administration": map[string]any{
-				"role":           string(a.Role),
-				"administrators": int64(len(administrators(st, now))),
-			},
-		},
+		Context:  map[string]any{"authentication": authentication, "administration": administration},
 	}
 }
 
@@ -151,6 +150,7 @@ func thing(st *authority.State, e *aver.Event) (aver.Party, error) {
 		return party("Exception", x.ID, map[string]any{
 			"kind": string(x.Kind), "subject": entityValue(x.Subject), "requester": entityValue(by.Principal()),
 			"approver": entityValue(x.Approver), "actions": texts(x.Actions),
+		}), nil
 	case aver.EventDutyDelegated, aver.EventDutyRevoked:
 		var d aver.DutyDelegation
 		if err := json.Unmarshal(e.Data, &d); err != nil {
@@ -163,10 +163,15 @@ func thing(st *authority.State, e *aver.Event) (aver.Party, error) {
 	}
 	if e.Type == aver.EventGapAccepted || e.Type == aver.EventGapClosed {
 		return gapParty(e)
-		}), nil
+	}
+	if e.Type == aver.EventSampleDrawn { // it is about the population
+		var d aver.SampleDrawn
+		err := json.Unmarshal(e.Data, &d)
+		return party("Population", d.Population, nil), err
 	}
 	return other(e)
 }
+
 func gapParty(e *aver.Event) (aver.Party, error) {
 	var g aver.GapAcceptance
 	if err := json.Unmarshal(e.Data, &g); err != nil {
@@ -178,7 +183,6 @@ func gapParty(e *aver.Event) (aver.Party, error) {
 	}
 	return party("Gap", g.ID, properties), nil
 }
-
 
 // other is the thing of an event that has no attributes for policies: its noun and id.
 func other(e *aver.Event) (aver.Party, error) {
