@@ -38,6 +38,7 @@ type queue struct {
 	closed     bool
 	failed     atomic.Pointer[UnavailableError] // nil while the log can write
 	generation atomic.Uint64
+	rolls      []chan struct{} // of those who wait for a new segment, see [Log.endSegment]
 }
 
 func (q *queue) init(next uint64) {
@@ -190,12 +191,12 @@ func (q *queue) close() {
 	q.mu.Unlock()
 }
 
-// take waits for the next batch; nil if the queue is closed and empty.
+// take waits for the next batch; nil if a new segment is wanted, or the queue is closed and empty.
 func (q *queue) take() *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.batches) == 0 {
-		if q.closed {
+	for len(q.batches) == 0 || len(q.rolls) > 0 {
+		if q.closed || len(q.rolls) > 0 {
 			return nil
 		}
 		q.work.Wait()
@@ -286,6 +287,9 @@ func (l *Log) commitLoop() {
 		}
 		b := l.queue.take()
 		if b == nil {
+			if l.endSegments() {
+				continue
+			}
 			return
 		}
 		crowd = len(b.Hashes)

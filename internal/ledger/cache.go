@@ -36,3 +36,14 @@ func (c *cache) put(k cacheKey, b entryBlock) {
 	c.blocks[k] = b
 	c.next = (c.next + 1) % len(c.ring)
 }
+
+// drop forgets the blocks of a segment's file.
+func (c *cache) drop(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k := range c.blocks {
+		if k.name == name {
+			delete(c.blocks, k)
+		}
+	}
+}

@@ -84,6 +84,8 @@ var (
 	ErrTooLarge = errors.New("entry too large")
 	// ErrNotFound: there is no entry of that index, or no tree of that size, yet.
 	ErrNotFound = errors.New("not in the log")
+	// ErrErased: the entry's payload was taken out of the log; see [Log.Erase].
+	ErrErased = errors.New("the payload was erased")
 	// ErrDropped: entries were dropped since the generation that was given.
 	ErrDropped = errors.New("entries were dropped since")
 	// ErrClosed: the log was closed.

@@ -32,14 +32,52 @@ func segmentName(seq uint64, suffix string) string {
 	return fmt.Sprintf("%s/%010d%s", segmentsDir, seq, suffix)
 }
 
-// parseSegmentName is the inverse of segmentName, without the directory.
-func parseSegmentName(name string) (seq uint64, suffix string, ok bool) {
-	suffix = path.Ext(name)
-	seq, err := strconv.ParseUint(strings.TrimSuffix(name, suffix), 10, 62)
-	if err != nil || seq == 0 || segmentName(seq, suffix) != segmentsDir+"/"+name {
-		return 0, "", false
+// rawForm is the form of a segment being written. A sealed one has the form 0, and n once it was rewritten n times, each
+// time without something that was erased. Of two forms of a segment the higher one counts.
+const rawForm = -1
+
+// sealedName is the file of a sealed segment.
+func sealedName(seq uint64, form int) string {
+	if form == 0 {
+		return segmentName(seq, sealedSuffix)
 	}
-	return seq, suffix, suffix == rawSuffix || suffix == sealedSuffix
+	return segmentName(seq, fmt.Sprintf(".e%d%s", form, sealedSuffix))
+}
+
+// parseSegmentName reads the name of a segment's file, without the directory.
+func parseSegmentName(name string) (seq uint64, form int, ok bool) {
+	digits, rest, _ := strings.Cut(name, ".")
+	seq, err := strconv.ParseUint(digits, 10, 62)
+	if err != nil || seq == 0 {
+		return 0, 0, false
+	}
+	if "."+rest == rawSuffix {
+		return seq, rawForm, segmentName(seq, rawSuffix) == segmentsDir+"/"+name
+	}
+	if n, ok := strings.CutPrefix(strings.TrimSuffix("."+rest, sealedSuffix), ".e"); ok {
+		if form, err = strconv.Atoi(n); err != nil || form < 1 {
+			return 0, 0, false
+		}
+	}
+	return seq, form, sealedName(seq, form) == segmentsDir+"/"+name
+}
+
+// latestForm is the file of a segment's latest sealed form; fs.ErrNotExist if it has none.
+func latestForm(fsys disk.FS, dir string, seq uint64) (string, error) {
+	infos, err := fsys.ReadDir(path.Join(dir, segmentsDir))
+	if err != nil {
+		return "", err
+	}
+	latest := rawForm
+	for _, info := range infos {
+		if n, form, ok := parseSegmentName(info.Name); ok && n == seq {
+			latest = max(latest, form)
+		}
+	}
+	if latest == rawForm {
+		return "", &fs.PathError{Op: "open", Path: segmentName(seq, sealedSuffix), Err: fs.ErrNotExist}
+	}
+	return sealedName(seq, latest), nil
 }
 
 // seg is a segment that holds entries.
@@ -108,6 +146,7 @@ type loaded struct {
 // item is one segment file before its content is looked at.
 type item struct {
 	seq    uint64
+	form   int
 	name   string
 	sealed *segment.Sealed
 	header segment.Header
@@ -176,16 +215,17 @@ func (l *loaded) list(fsys disk.FS, dir, origin string, known map[string]*seg) (
 	}
 	bySeq := map[uint64]item{}
 	for _, info := range infos {
-		seq, suffix, ok := parseSegmentName(info.Name)
+		seq, form, ok := parseSegmentName(info.Name)
 		if !ok || info.Dir {
 			continue
 		}
 		l.maxSeq = max(l.maxSeq, seq)
 		other, both := bySeq[seq]
-		it := item{seq: seq, name: segmentName(seq, suffix)}
-		// A segment is there twice if sealing was interrupted before the raw one was removed; the sealed one is complete.
+		it := item{seq: seq, form: form, name: segmentsDir + "/" + info.Name}
+		// A segment is there twice if sealing or erasing was interrupted before the earlier form was removed; the later
+		// one is complete.
 		switch {
-		case both && suffix == rawSuffix:
+		case both && form < other.form:
 			l.stale = append(l.stale, it.name)
 			continue
 		case both:

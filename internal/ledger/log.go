@@ -42,7 +42,8 @@ type Log struct {
 	projectKick   chan struct{} // tells that a whole step is due
 	recent        recent
 
-	void      []string // segments without entries found at the start
+	sealing   sync.Mutex // held by whoever seals segments or rewrites sealed ones
+	void      []string   // segments without entries found at the start
 	sealKick  chan struct{}
 	closing   chan struct{} // closed when Close begins
 	committed chan struct{} // closed when the committer has ended

@@ -46,7 +46,8 @@ func (r *reader) Checkpoint() []byte { return r.cp.Load().note }
 // Origin is the log's origin.
 func (r *reader) Origin() string { return r.origin }
 
-// Entry returns the entry with that index; ErrNotFound if it is not committed. Don't change it.
+// Entry returns the entry with that index; ErrNotFound if it is not committed. Don't change it. With ErrErased, which
+// says that payload and private part were taken out of the log, comes the entry with its leaf.
 func (r *reader) Entry(i uint64) (Entry, error) {
 	if i >= r.head.Load().size {
 		return Entry{}, fmt.Errorf("entry %d: %w", i, ErrNotFound)
@@ -59,17 +60,23 @@ func (r *reader) Entry(i uint64) (Entry, error) {
 		}
 		return err
 	})
+	if err == nil && e.Erased {
+		err = fmt.Errorf("entry %d: %w", i, ErrErased)
+	}
 	return e, err
 }
 
 // Leaf returns the leaf of the entry with that index; ErrNotFound if it is not committed. Don't change it.
 func (r *reader) Leaf(i uint64) ([]byte, error) {
 	e, err := r.Entry(i)
+	if errors.Is(err, ErrErased) {
+		err = nil
+	}
 	return e.Leaf, err
 }
 
 // Entries yields the entries from (included) to to (excluded), in order; the slices stay valid and must not be
-// changed. It fails with ErrNotFound at the first entry that is not committed. After an error it ends.
+// changed. Of those that were erased it yields the leaf: see Entry.Erased. It fails with ErrNotFound at the first entry that is not committed. After an error it ends.
 func (r *reader) Entries(from, to uint64) iter.Seq2[Indexed, error] {
 	return func(yield func(Indexed, error) bool) {
 		size := r.head.Load().size
@@ -232,7 +239,7 @@ func (r *reader) block(s *seg, i uint64) (entryBlock, error) {
 }
 
 // withSegment calls do with the segment that holds an entry; again, if the segment's file is gone because it has been
-// sealed meanwhile.
+// sealed meanwhile, or rewritten without what was erased.
 func (r *reader) withSegment(i uint64, do func(*seg) error) error {
 	for attempt := 0; ; attempt++ {
 		s := r.find(i)
@@ -240,10 +247,10 @@ func (r *reader) withSegment(i uint64, do func(*seg) error) error {
 			return fmt.Errorf("entry %d: %w", i, ErrNotFound)
 		}
 		err := do(s)
-		if !errors.Is(err, fs.ErrNotExist) || s.sealed != nil || attempt > 10 {
+		if !errors.Is(err, fs.ErrNotExist) || attempt > 10 {
 			return err
 		}
-		if err := r.resealed(s); err != nil {
+		if err := r.resealed(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -261,13 +268,16 @@ func (r *reader) find(i uint64) *seg {
 	return segs[n]
 }
 
-// resealed puts the sealed form of a raw segment in its place.
+// resealed puts the latest form of a segment in its place.
 func (r *reader) resealed(s *seg) error {
-	name := segmentName(s.Seq, sealedSuffix)
-	f, err := r.fs.Open(r.path(name))
+	name, err := latestForm(r.fs, r.dir, s.Seq)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &CorruptError{File: s.name, Offset: -1, Index: s.Base, Reason: "the segment's file is gone"}
 	}
+	if err != nil {
+		return err
+	}
+	f, err := r.fs.Open(r.path(name))
 	if err != nil {
 		return err
 	}

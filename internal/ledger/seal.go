@@ -39,6 +39,8 @@ func (l *Log) sealLoop() {
 
 // sealAll seals all raw segments but the last, which may be active, in order.
 func (l *Log) sealAll() error {
+	l.sealing.Lock()
+	defer l.sealing.Unlock()
 	segs := *l.segs.Load()
 	for _, s := range segs[:max(len(segs)-1, 0)] {
 		if s.sealed == nil {
@@ -128,12 +130,7 @@ func (l *Log) writeSealed(s *seg, end uint64, tmp string) (*segment.Sealed, erro
 		return nil, err
 	}
 	defer in.Close()
-	out, err := l.fs.Create(tmp)
-	if errors.Is(err, fs.ErrExist) { // left over from an attempt that failed and could not clean up
-		if err = l.fs.Remove(tmp); err == nil {
-			out, err = l.fs.Create(tmp)
-		}
-	}
+	out, err := l.createAside(tmp)
 	if err != nil {
 		return nil, err
 	}
@@ -141,10 +138,25 @@ func (l *Log) writeSealed(s *seg, end uint64, tmp string) (*segment.Sealed, erro
 	if err := l.copySealed(s, end, in, out); err != nil {
 		return nil, err
 	}
+	return l.readBack(tmp, out)
+}
+
+// createAside creates a file that gets its name later.
+func (l *Log) createAside(tmp string) (disk.File, error) {
+	out, err := l.fs.Create(tmp)
+	if errors.Is(err, fs.ErrExist) { // left over from an attempt that failed and could not clean up
+		if err = l.fs.Remove(tmp); err == nil {
+			out, err = l.fs.Create(tmp)
+		}
+	}
+	return out, err
+}
+
+// readBack syncs a sealed segment and checks it, before the one that it stands for goes.
+func (l *Log) readBack(tmp string, out disk.File) (*segment.Sealed, error) {
 	if err := out.Sync(); err != nil {
 		return nil, err
 	}
-	// Read it back before the raw one goes.
 	size, err := out.Size()
 	if err != nil {
 		return nil, err

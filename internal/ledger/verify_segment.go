@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"path"
 	"sort"
@@ -18,10 +19,11 @@ import (
 // segmentJob is one segment file to check.
 type segmentJob struct {
 	seq  uint64
+	form int
 	name string
 	size int64
 	next *segment.Header // of the segment that continues it, if there is one
-	// duplicate: the sealed form of this raw one is there already; sealing was interrupted before its end.
+	// duplicate: a later form of this one is there already; sealing or erasing was interrupted before its end.
 	duplicate bool
 	unused    bool // prepared, and not in use when the directory was read
 }
@@ -50,19 +52,20 @@ func (v *verifier) listSegments() ([]segmentJob, error) {
 	}
 	var jobs []segmentJob
 	for _, info := range infos {
-		seq, suffix, ok := parseSegmentName(info.Name)
+		seq, form, ok := parseSegmentName(info.Name)
 		if !ok || info.Dir {
 			v.finding(segmentsDir+"/"+info.Name, -1, 0, "this does not belong to the log")
 			continue
 		}
-		job := segmentJob{seq: seq, name: segmentName(seq, suffix), size: info.Size}
-		if suffix == sealedSuffix && len(jobs) > 0 && jobs[len(jobs)-1].seq == seq { // .raw sorts before .sealed
-			jobs[len(jobs)-1].duplicate = true
-		}
-		jobs = append(jobs, job)
+		jobs = append(jobs, segmentJob{seq: seq, form: form, name: segmentsDir + "/" + info.Name, size: info.Size})
 		v.total += info.Size
 	}
-	sort.SliceStable(jobs, func(i, j int) bool { return jobs[i].seq < jobs[j].seq })
+	sort.Slice(jobs, func(i, j int) bool {
+		return jobs[i].seq < jobs[j].seq || jobs[i].seq == jobs[j].seq && jobs[i].form < jobs[j].form
+	})
+	for i := range jobs[:max(len(jobs)-1, 0)] {
+		jobs[i].duplicate = jobs[i].seq == jobs[i+1].seq
+	}
 	var next *segment.Header
 	for i := len(jobs) - 1; i >= 0; i-- {
 		if jobs[i].duplicate {
@@ -82,9 +85,10 @@ func (v *verifier) listSegments() ([]segmentJob, error) {
 func (v *verifier) peek(job segmentJob) (segment.Header, error) {
 	it := item{seq: job.seq, name: job.name}
 	err := it.open(v.fs, v.dir, v.o.Origin, nil)
-	if errors.Is(err, fs.ErrNotExist) && path.Ext(job.name) == rawSuffix { // sealed since
-		it.name = segmentName(job.seq, sealedSuffix)
-		err = it.open(v.fs, v.dir, v.o.Origin, nil)
+	if errors.Is(err, fs.ErrNotExist) { // sealed or rewritten since
+		if it.name, err = latestForm(v.fs, v.dir, job.seq); err == nil {
+			err = it.open(v.fs, v.dir, v.o.Origin, nil)
+		}
 	}
 	if err == nil && it.unused {
 		err = segment.ErrUnused
@@ -96,14 +100,16 @@ func (v *verifier) peek(job segmentJob) (segment.Header, error) {
 func (v *verifier) checkSegment(ctx context.Context, job segmentJob) (segmentResult, error) {
 	defer v.progress(job.size)
 	f, err := v.fs.Open(path.Join(v.dir, job.name))
-	if errors.Is(err, fs.ErrNotExist) && v.live && path.Ext(job.name) == rawSuffix {
+	if errors.Is(err, fs.ErrNotExist) && v.live {
 		if job.duplicate || job.unused {
 			return segmentResult{job: job}, nil
 		}
-		// Sealed, or found to be without entries and removed, since the directory was read.
-		job.name = segmentName(job.seq, sealedSuffix)
-		if f, err = v.fs.Open(path.Join(v.dir, job.name)); errors.Is(err, fs.ErrNotExist) {
+		// Sealed, rewritten, or found to be without entries and removed, since the directory was read.
+		if job.name, err = latestForm(v.fs, v.dir, job.seq); errors.Is(err, fs.ErrNotExist) && job.form == rawForm {
 			return segmentResult{job: job}, nil
+		}
+		if err == nil {
+			f, err = v.fs.Open(path.Join(v.dir, job.name))
 		}
 	}
 	if err != nil {
@@ -114,7 +120,7 @@ func (v *verifier) checkSegment(ctx context.Context, job segmentJob) (segmentRes
 		return segmentResult{}, err
 	}
 	var res segmentResult
-	if path.Ext(job.name) == sealedSuffix {
+	if path.Ext(job.name) == sealedSuffix { // of any form but the raw one
 		res, err = v.checkSealed(ctx, job, f)
 	} else {
 		res, err = v.checkRaw(ctx, job, f)
@@ -136,8 +142,8 @@ func (v *verifier) checkSegment(ctx context.Context, job segmentJob) (segmentRes
 }
 
 func (v *verifier) checkSealed(ctx context.Context, job segmentJob, f disk.File) (segmentResult, error) {
-	whole, err := readFile(v.fs, path.Join(v.dir, job.name), 1<<40)
-	if err != nil {
+	whole := make([]byte, job.size)
+	if n, err := f.ReadAt(whole, 0); err != nil && (err != io.EOF || int64(n) < job.size) {
 		return segmentResult{}, err
 	}
 	r := bytes.NewReader(whole)

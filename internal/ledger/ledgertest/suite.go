@@ -53,6 +53,9 @@ func sized(i, length int) ledger.Entry {
 
 // CheckEntry is the ledger.VerifyOptions.CheckEntry of test entries.
 func CheckEntry(e ledger.Entry) error {
+	if e.Erased {
+		return nil
+	}
 	sum := sha256.Sum256(e.Payload)
 	if !bytes.HasSuffix(e.Leaf, []byte(" "+hex.EncodeToString(sum[:]))) {
 		return errors.New("the payload is not the one the leaf commits to")

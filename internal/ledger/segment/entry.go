@@ -11,6 +11,9 @@ type Entry struct {
 	// Private is kept with the entry and covered by checksums, but nothing commits to it, so that it can be withheld
 	// or erased. At most MaxPrivate bytes; nil if there is none (an empty one reads as nil).
 	Private []byte
+	// Erased says that the payload and the private part were taken out of the log: the leaf is all that is left. See
+	// [Sealed.Rewrite].
+	Erased bool
 }
 
 // Limits of an entry's parts, in bytes.

@@ -3,6 +3,7 @@ package segment
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash"
 	"hash/crc32"
 	"io"
@@ -26,6 +27,9 @@ const (
 
 const (
 	sealedMagic = "AVERSEA1"
+	// erasedMagic begins a segment of which something may have been erased: the lengths of payloads and private parts
+	// are one more than they are, and 0 stands for a part that is gone.
+	erasedMagic = "AVERSEA2"
 	sealedEnd   = "AVERSEAE"
 )
 
@@ -66,6 +70,7 @@ type Sealer struct {
 	off    int64
 	digest hash.Hash
 	head   Header
+	erased bool // lengths as after [erasedMagic]
 
 	blocks  []block
 	count   uint64
@@ -78,9 +83,13 @@ type Sealer struct {
 
 // NewSealer starts a sealed segment on an empty file; h is the header of the raw one.
 func NewSealer(w io.WriterAt, h Header, count uint64, last tlog.Hash) (*Sealer, error) {
-	s := &Sealer{w: w, digest: sha256.New(), head: h}
+	return newSealer(w, sealedMagic, h, count, last)
+}
+
+func newSealer(w io.WriterAt, magic string, h Header, count uint64, last tlog.Hash) (*Sealer, error) {
+	s := &Sealer{w: w, digest: sha256.New(), head: h, erased: magic == erasedMagic}
 	b := make([]byte, sealedHeaderSize)
-	copy(b, sealedMagic)
+	copy(b, magic)
 	binary.BigEndian.PutUint64(b[8:], h.Seq)
 	binary.BigEndian.PutUint64(b[16:], h.Base)
 	binary.BigEndian.PutUint64(b[24:], count)
@@ -106,7 +115,15 @@ func (s *Sealer) Add(e Entry) error {
 		s.pending.first = s.head.Base + s.count
 	}
 	for i, part := range [streams][]byte{e.Leaf, e.Payload, e.Private} {
-		s.raw[i] = binary.AppendUvarint(s.raw[i], uint64(len(part)))
+		length := uint64(len(part))
+		switch {
+		case !s.erased || i == streamLeaf:
+		case e.Erased:
+			length, part = 0, nil
+		default:
+			length++
+		}
+		s.raw[i] = binary.AppendUvarint(s.raw[i], length)
 		s.raw[i] = append(s.raw[i], part...)
 	}
 	s.count++
@@ -115,6 +132,43 @@ func (s *Sealer) Add(e Entry) error {
 		return s.flush()
 	}
 	return nil
+}
+
+// Rewrite copies the segment from r to the empty file w, without the parts that edit takes away: it is called for each
+// entry, in order, and returns what is to be left of the private part, or that payload and private part are to go.
+// Leaves stay, and so do all links. pace is called between blocks, and ends the rewriting by an error.
+func (s *Sealed) Rewrite(r io.ReaderAt, w io.WriterAt, edit func(index uint64, e Entry) (private []byte, erase bool), pace func() error) error {
+	groups, err := s.groupCounts(r)
+	if err != nil {
+		return err
+	}
+	out, err := newSealer(w, erasedMagic, s.Header, s.Count, s.Last)
+	if err != nil {
+		return err
+	}
+	for n := range s.blocks {
+		entries, err := s.Entries(r, n)
+		if err != nil {
+			return err
+		}
+		for i, e := range entries {
+			if !e.Erased {
+				if e.Private, e.Erased = edit(s.First(n)+uint64(i), e); len(e.Private) > MaxPrivate {
+					return fmt.Errorf("a private part of %d bytes is too large", len(e.Private))
+				}
+			}
+			if err := out.Add(e); err != nil {
+				return err
+			}
+		}
+		if err := pace(); err != nil {
+			return err
+		}
+	}
+	for _, n := range groups {
+		out.EndGroup(n)
+	}
+	return out.Finish()
 }
 
 // EndGroup records that the entries added since the last call were one commit group.

@@ -39,6 +39,7 @@ type Sealed struct {
 	Count uint64    // entries
 	Last  tlog.Hash // link of its last group
 
+	erased  bool // written by [Sealed.Rewrite]
 	blocks  []block
 	groups  int64 // offset of the list of groups
 	ngroups uint32
@@ -58,10 +59,11 @@ func OpenSealed(r io.ReaderAt, size int64) (*Sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if string(h[:8]) != sealedMagic || binary.BigEndian.Uint32(h[140:]) != crc32.Checksum(h[:140], castagnoli) {
+	magic := string(h[:8])
+	if magic != sealedMagic && magic != erasedMagic || binary.BigEndian.Uint32(h[140:]) != crc32.Checksum(h[:140], castagnoli) {
 		return bad(0, "the sealed segment's header is damaged")
 	}
-	s := &Sealed{footer: size - sealedFooterSize}
+	s := &Sealed{footer: size - sealedFooterSize, erased: magic == erasedMagic}
 	s.Seq = binary.BigEndian.Uint64(h[8:])
 	s.Base = binary.BigEndian.Uint64(h[16:])
 	s.Count = binary.BigEndian.Uint64(h[24:])
@@ -140,7 +142,7 @@ func (s *Sealed) Leaves(r io.ReaderAt, block int) ([]Entry, error) {
 	}
 	entries := make([]Entry, len(leaves))
 	for i := range entries {
-		entries[i].Leaf = leaves[i]
+		entries[i].Leaf = leaves[i].bytes
 	}
 	return entries, nil
 }
@@ -160,12 +162,22 @@ func (s *Sealed) Entries(r io.ReaderAt, block int) ([]Entry, error) {
 		return nil, err
 	}
 	for i := range entries {
-		entries[i].Payload, entries[i].Private = payloads[i], privates[i]
+		entries[i].Payload, entries[i].Private = payloads[i].bytes, privates[i].bytes
+		if entries[i].Erased = payloads[i].gone; payloads[i].gone != privates[i].gone {
+			return nil, &DamageError{Offset: int64(s.blocks[block].extents[streamPayload].off), Index: s.blocks[block].first + uint64(i),
+				Reason: "an entry is erased in part"}
+		}
 	}
 	return entries, nil
 }
 
-func (s *Sealed) stream(r io.ReaderAt, n, stream int) ([][]byte, error) {
+// part is a part of an entry.
+type part struct {
+	bytes []byte
+	gone  bool
+}
+
+func (s *Sealed) stream(r io.ReaderAt, n, stream int) ([]part, error) {
 	bl := s.blocks[n]
 	x := bl.extents[stream]
 	bad := func(reason string) error {
@@ -182,13 +194,20 @@ func (s *Sealed) stream(r io.ReaderAt, n, stream int) ([][]byte, error) {
 	if err != nil || len(b) != int(x.length) {
 		return nil, bad("the block cannot be unpacked")
 	}
-	parts := make([][]byte, bl.count)
+	parts := make([]part, bl.count)
 	for i := range parts {
 		n, k := binary.Uvarint(b)
+		if k > 0 && s.erased && stream != streamLeaf {
+			if n == 0 {
+				parts[i].gone, b = true, b[k:]
+				continue
+			}
+			n--
+		}
 		if k <= 0 || n > uint64(len(b)-k) {
 			return nil, bad("the block's records are cut off")
 		}
-		parts[i], b = take(b[k:], uint32(n))
+		parts[i].bytes, b = take(b[k:], uint32(n))
 	}
 	if len(b) > 0 {
 		return nil, bad("bytes after the block's last record")
@@ -218,26 +237,46 @@ func (s *Sealed) CheckLinks(r io.ReaderAt, hashes []tlog.Hash) error {
 	bad := func(reason string) error {
 		return &DamageError{Offset: s.groups, Index: s.Base, Reason: reason}
 	}
-	b, err := readAt(r, s.groups, int(s.footer-s.groups))
+	groups, err := s.groupCounts(r)
 	if err != nil {
 		return err
 	}
 	base, link := s.Base, s.Prev
-	for range s.ngroups {
-		n, k := binary.Uvarint(b)
-		if k <= 0 || n == 0 || n > uint64(len(hashes)) {
+	for _, n := range groups {
+		if int(n) > len(hashes) {
 			return bad("the list of commit groups does not fit the entries")
 		}
-		link = Group{Base: base, Count: uint32(n), Prev: link, Root: Root(hashes[:n])}.Link()
-		base, hashes, b = base+n, hashes[n:], b[k:]
+		link = Group{Base: base, Count: n, Prev: link, Root: Root(hashes[:n])}.Link()
+		base, hashes = base+uint64(n), hashes[n:]
 	}
-	if len(hashes) > 0 || len(b) > 0 {
+	if len(hashes) > 0 {
 		return bad("the list of commit groups does not fit the entries")
 	}
 	if link != s.Last {
 		return bad("the chain of commit groups does not lead to the link in the header")
 	}
 	return nil
+}
+
+// groupCounts reads how many entries each commit group has.
+func (s *Sealed) groupCounts(r io.ReaderAt) ([]uint32, error) {
+	bad := &DamageError{Offset: s.groups, Index: s.Base, Reason: "the list of commit groups does not fit the entries"}
+	b, err := readAt(r, s.groups, int(s.footer-s.groups))
+	if err != nil {
+		return nil, err
+	}
+	counts := make([]uint32, 0, min(int(s.ngroups), len(b)))
+	for range s.ngroups {
+		n, k := binary.Uvarint(b)
+		if k <= 0 || n == 0 || n > s.Count {
+			return nil, bad
+		}
+		counts, b = append(counts, uint32(n)), b[k:]
+	}
+	if len(b) > 0 {
+		return nil, bad
+	}
+	return counts, nil
 }
 
 // readAt reads exactly n bytes; the end of the file within them is damage.

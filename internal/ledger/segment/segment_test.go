@@ -238,12 +238,48 @@ func TestSealedRoundTrip(t *testing.T) {
 	if i != 331 || len(entries) != 331 {
 		t.Fatalf("%d entries sealed of %d, want 331", len(entries), i)
 	}
+	rewritten(t, sealed, entries)
 	opened, _ := OpenSealed(sealed, int64(len(sealed.b)))
 	for i := range uint64(331) {
 		b := opened.Block(i)
 		if first := opened.First(b); i < first || i >= first+blockRecords {
 			t.Fatalf("entry %d is not in block %d, which begins at %d", i, b, first)
 		}
+	}
+}
+
+// rewritten erases every third entry of a segment, and every private part: what is left is as it was, and any flipped byte
+// shows.
+func rewritten(t *testing.T, sealed *file, entries []Entry) {
+	t.Helper()
+	s, err := OpenSealed(sealed, int64(len(sealed.b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &file{}
+	err = s.Rewrite(sealed, out, func(i uint64, e Entry) ([]byte, bool) { return nil, i%3 == 0 }, func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := checkSealed(out.b)
+	if err != nil || len(got) != len(entries) {
+		t.Fatalf("%d entries of %d: %v", len(got), len(entries), err)
+	}
+	for i, e := range got {
+		want := Entry{Leaf: entries[i].Leaf, Payload: entries[i].Payload}
+		if i%3 == 0 {
+			want.Payload, want.Erased = nil, true
+		}
+		if !bytes.Equal(e.Leaf, want.Leaf) || !bytes.Equal(e.Payload, want.Payload) || e.Private != nil || e.Erased != want.Erased {
+			t.Fatalf("entry %d: %+v", i, e)
+		}
+	}
+	for i := 0; i < len(out.b); i += 7 {
+		out.b[i] ^= 0x40
+		if _, err := checkSealed(out.b); err == nil {
+			t.Fatalf("flip at byte %d of %d went unnoticed", i, len(out.b))
+		}
+		out.b[i] ^= 0x40
 	}
 }
 
