@@ -24,6 +24,44 @@ type ApprovalRequest struct {
 	Parties  []Ref          `json:"parties"`
 	Gates    []ApprovalGate `json:"gates"`    // the escalate gates that stood in the way
 	Deadline Time           `json:"deadline"` // until when it can be approved
+
+	Batch    *ApprovalBatch    `json:"batch,omitempty"`    // that it was asked for in (ARAP Bulk); nil: by itself
+	Callback *ApprovalCallback `json:"callback,omitempty"` // where who asked wants to be told what became of it
+}
+
+// ApprovalBatch is the place of a request for approval among those that were
+// asked for together.
+type ApprovalBatch struct {
+	ID   string `json:"id"`
+	Item int    `json:"item"` // from 0
+	Of   int    `json:"of"`
+}
+
+// ApprovalCallback is the callback of an access request (ARAP Callback).
+type ApprovalCallback struct {
+	Endpoint string   `json:"endpoint"`         // URL that the server's configuration allows the caller
+	State    string   `json:"state,omitempty"`  // opaque; handed back
+	Events   []string `json:"events,omitempty"` // of [CallbackEvents]; none: all
+}
+
+// CallbackEvents lists what a callback can tell of: the ends of a request.
+func CallbackEvents() []string { return []string{"approved", "denied", "expired", "cancelled"} }
+
+// MaxBatch bounds how many approvals are asked for together.
+const MaxBatch = 100
+
+const maxCallbackText = 2048 // bytes of a callback's endpoint or state
+
+func (c *ApprovalCallback) validate() error {
+	if c.Endpoint == "" || len(c.Endpoint) > maxCallbackText || len(c.State) > maxCallbackText {
+		return fmt.Errorf("callback: endpoint and state have at most %d bytes, and the endpoint is needed", maxCallbackText)
+	}
+	for i, e := range c.Events {
+		if !slices.Contains(CallbackEvents(), e) || slices.Contains(c.Events[:i], e) {
+			return fmt.Errorf("callback: events: %q is none of %q, or stands twice", brief(e), CallbackEvents())
+		}
+	}
+	return nil
 }
 
 // ApprovalGate is a gate that an approval is to meet.
@@ -40,6 +78,9 @@ type ApprovalVote struct {
 	ID       string `json:"id"` // of the approval
 	Approver Ref    `json:"approver"`
 	Seen     string `json:"seen"` // digest of what the approver was shown
+	// Duty is the id of the [DutyDelegation] by which the approver answers on
+	// somebody's behalf; "": in their own right.
+	Duty string `json:"duty,omitempty"`
 }
 
 // ApprovalRef names an approval.
@@ -79,6 +120,13 @@ func (a *ApprovalRequest) Validate() error {
 		return fmt.Errorf("parties: from 1 to %d", maxApprovalParties)
 	case len(a.Gates) == 0 || len(a.Gates) > maxApprovalGates:
 		return fmt.Errorf("gates: from 1 to %d", maxApprovalGates)
+	case a.Batch != nil && (!isGrantID(a.Batch.ID) || a.Batch.Of < 1 || a.Batch.Of > MaxBatch || a.Batch.Item < 0 || a.Batch.Item >= a.Batch.Of):
+		return fmt.Errorf("batch: it has an id, and an item from 0 up to one less than of, which is at most %d", MaxBatch)
+	}
+	if a.Callback != nil {
+		if err := a.Callback.validate(); err != nil {
+			return err
+		}
 	}
 	for _, p := range a.Parties {
 		if err := p.validate(); err != nil {

@@ -36,10 +36,13 @@ const (
 	EventExceptionActivated EventType = "exception.activated" // ExceptionRef
 	EventExceptionClosed    EventType = "exception.closed"    // ExceptionRef
 	EventExceptionReviewed  EventType = "exception.reviewed"  // ExceptionReview
+	EventSignalReceived     EventType = "signal.received"     // Signal
 	EventGapAccepted        EventType = "gap.accepted"        // GapAcceptance
 	EventGapClosed          EventType = "gap.closed"          // GapClosing
 	EventDutyDelegated      EventType = "duty.delegated"      // DutyDelegation
 	EventDutyRevoked        EventType = "duty.revoked"        // DutyRef
+	EventPopulationFixed    EventType = "population.fixed"    // Population
+	EventSampleDrawn        EventType = "sample.drawn"        // SampleDrawn
 )
 
 // Event is one entry of the authority log: a change of what may be done, with
@@ -124,7 +127,7 @@ var stems = map[string]string{
 	"requested": "request", "granted": "approve", "approved": "approve", "refused": "refuse", "rejected": "reject",
 	"cancelled": "cancel", "closed": "close", "reviewed": "review", "received": "receive", "recorded": "record",
 	"enrolled": "enrol", "placed": "place", "released": "release", "erased": "erase", "opened": "open", "used": "use",
-	"delegated": "delegate", "accepted": "accept",
+	"delegated": "delegate", "accepted": "accept", "fixed": "fix", "drawn": "draw",
 }
 
 // PolicyPublished is a bundle that was made known; it decides nothing until it

@@ -18,6 +18,7 @@ var dataTypes = map[EventType]any{
 	EventExceptionActivated: &ExceptionRef{}, EventExceptionClosed: &ExceptionRef{}, EventExceptionReviewed: &ExceptionReview{},
 	EventGapAccepted: &GapAcceptance{}, EventGapClosed: &GapClosing{},
 	EventDutyDelegated: &DutyDelegation{}, EventDutyRevoked: &DutyRef{},
+	EventPopulationFixed: &Population{}, EventSampleDrawn: &SampleDrawn{},
 }
 
 func TestEventDataReadsBack(t *testing.T) {

@@ -447,9 +447,11 @@ func sampleEvents() []*Event {
 				Approvers: []string{`group::"treasury-leads"`}, Approvals: 2, Within: 3600,
 			}},
 			Deadline: at("2026-11-24T08:35:00Z"),
+			Batch:    &ApprovalBatch{ID: "ab-7", Item: 1, Of: 2},
+			Callback: &ApprovalCallback{Endpoint: "https://erp.example.com/aver", State: "run-77", Events: []string{"approved", "denied"}},
 		}},
-		{EventApprovalGranted, "Checked with the supplier", ApprovalVote{"ap-20940", Ref{"cleo", "user"}, Digest([]byte("what was shown"))}},
-		{EventApprovalRefused, "The account is new", ApprovalVote{"ap-20940", Ref{"dan", "user"}, Digest([]byte("what was shown"))}},
+		{EventApprovalGranted, "Checked with the supplier", ApprovalVote{ID: "ap-20940", Approver: Ref{"cleo", "user"}, Seen: Digest([]byte("what was shown")), Duty: "d-lena"}},
+		{EventApprovalRefused, "The account is new", ApprovalVote{ID: "ap-20940", Approver: Ref{"dan", "user"}, Seen: Digest([]byte("what was shown"))}},
 		{EventApprovalCancelled, "Paid otherwise", ApprovalRef{"ap-20940"}},
 		{EventExceptionRequested, "", ExceptionRequest{
 			ID: "x-7", Kind: BreakGlass, Subject: Ref{"dana", "user"}, Actions: []string{"ledger.*"}, Resources: []ResourceScope{{Type: "ledger"}},
@@ -460,8 +462,6 @@ func sampleEvents() []*Event {
 		{EventExceptionActivated, "", ExceptionRef{"x-7"}},
 		{EventExceptionClosed, "The ledger is up", ExceptionRef{"x-7"}},
 		{EventExceptionReviewed, "", ExceptionReview{"x-7", Ref{"rita", "user"}, Unjustified, "Train the duty desk"}},
-	} {
-		made, err := NewEvent(e.typ, e.data)
 		{EventDutyDelegated, "On leave", DutyDelegation{
 			ID: "d-lena", From: Ref{"lena", "user"}, To: Ref{"cleo", "user"}, NotBefore: at("2026-11-23T00:00:00Z"), Expires: at("2026-12-07T00:00:00Z"),
 		}},
@@ -472,6 +472,22 @@ func sampleEvents() []*Event {
 		{EventGapClosed, "It has a workload identity of its own now", GapClosing{
 			ID: "I1-shared-identity-6a7b8c9d0e1f", Gap: "I1", Rule: "shared-identity", Subject: Ref{"crm-sync", "service_account"},
 		}},
+		{EventPopulationFixed, "Payments of the third quarter", Population{
+			ID: "p-2026q3", Query: "outcome:escalated", QueryDigest: Digest([]byte("outcome:escalated")),
+			From: at("2026-07-01T00:00:00Z"), To: at("2026-10-01T00:00:00Z"), Log: "example.com/decisions",
+			Tree:  TreeHead{Root: "FM4m2GWAuxcyJwZuh24FD+fuWgfEW8R4dcuDVdgva64=", Size: 30000},
+			First: 12000, End: 12010, Count: 3, Rows: Digest([]byte("12001\n12005\n12008\n")),
+			Excluded: Excluded{Activities: 1, NotMatching: 3, Outside: 1},
+			Missing:  []MissingRange{{12002, 12004, "expired"}},
+			Gaps:     []SequenceGap{{"erp-gateway", "erp-7f6d", 1040, 1041}},
+			Since:    &TreeHead{Root: "nB9Rht5uQJSI2zGgWqlw2C8YbW3VTQDDWTEz4QWkyeM=", Size: 9000},
+		}},
+		{EventSampleDrawn, "", SampleDrawn{
+			Population: "p-2026q3", Digest: Digest([]byte("the statement")), Nonce: "7f3a-91c2", Method: SampleStratified, By: "action", Size: 2,
+			Rows: []uint64{12008, 12001}, Discarded: []DiscardedSample{{12005, "the supplier has left"}},
+		}},
+	} {
+		made, err := NewEvent(e.typ, e.data)
 		if err != nil {
 			panic(err)
 		}

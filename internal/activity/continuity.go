@@ -111,7 +111,8 @@ func (r *Run) concernedBy(e *aver.Event) bool {
 // deciding looked up these facts, and does not depend on the time as such.
 func concerns(e *aver.Event, fact func(aver.Ref) bool, d *aver.Decision) bool {
 	switch e.Type {
-	case aver.EventGapAccepted, aver.EventGapClosed: // what people say of findings
+	case aver.EventGapAccepted, aver.EventGapClosed, // what people say of findings, and do with records
+		aver.EventPopulationFixed, aver.EventSampleDrawn:
 		return false
 	case aver.EventPolicyPublished, aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventCredentialRevoked,
 		aver.EventDutyDelegated, aver.EventDutyRevoked: // who may approve counts when they approve

@@ -37,7 +37,28 @@ type Vote struct {
 	Approver aver.Ref `json:"approver"`
 	Refused  bool     `json:"refused,omitempty"`
 	Seen     string   `json:"seen"` // digest of what the approver was shown
+	// OnBehalfOf is whose duty the approver did, and Duty the id of its delegation;
+	// zero: they answered in their own right.
+	OnBehalfOf aver.Ref `json:"on_behalf_of,omitzero"`
+	Duty       string   `json:"duty,omitempty"`
 	Mark
+}
+
+// As is whose answer it counts as: that of the approver, or of whose duty they
+// did.
+func (v *Vote) As() aver.Ref {
+	if v.Duty != "" {
+		return v.OnBehalfOf
+	}
+	return v.Approver
+}
+
+// Who tells who answered, in words.
+func (v *Vote) Who() string {
+	if v.Duty != "" {
+		return fmt.Sprintf("%s on behalf of %s", v.Approver, v.OnBehalfOf)
+	}
+	return v.Approver.String()
 }
 
 // State is where the request stands at a time, in the words of the OpenID Access
@@ -84,26 +105,8 @@ func (s *State) ApprovalWithKey(credential, key string) (*Approval, bool) {
 // MayApprove says why somebody may not answer the request at all, nil if they
 // may.
 func (s *State) MayApprove(a *Approval, who aver.Ref, now aver.Time) error {
-	if slices.Contains(a.Parties, who) {
-		return fmt.Errorf("%s is one of those that the request comes from, so somebody else has to answer it", who)
-	}
-	if c, ok := s.credentialNames.get(a.By.Name); ok && c.Subject != nil && *c.Subject == who {
-		return fmt.Errorf("%s asked for the approval, so somebody else has to answer it", who)
-	}
-	if i, ok := s.identities.get(who); ok {
-		switch {
-		case i.Status != aver.Active:
-			return fmt.Errorf("%s is %s, by event %d", who, i.Status, i.Event)
-		case i.Expires != 0 && i.Expires <= now:
-			return fmt.Errorf("%s expired %s", who, i.Expires)
-		}
-	}
-	for _, g := range a.Gates {
-		if s.approves(&g, who) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s is none of the approvers of %s", who, a.Gates[0].Policy)
+	_, err := s.Capacity(a, who, now)
+	return err
 }
 
 // approves tells whether somebody is an approver of a gate.
@@ -157,6 +160,11 @@ func (s *State) approvalRequested(a *aver.ApprovalRequest, m Mark) error {
 	if old, ok := s.ApprovalWithKey(m.By.Name, a.Key); a.Key != "" && ok {
 		return fmt.Errorf("%s used the idempotency key for approval %q already, by event %d", m.By.Name, old.ID, old.Event)
 	}
+	if a.Batch != nil {
+		if err := s.checkBatch(a.Batch, m); err != nil {
+			return err
+		}
+	}
 	if a.Deadline <= m.Time {
 		return fmt.Errorf("its deadline %s is over", a.Deadline)
 	}
@@ -175,9 +183,39 @@ func (s *State) approvalRequested(a *aver.ApprovalRequest, m Mark) error {
 	return nil
 }
 
+// checkBatch checks that an item continues the batch that it says it is in.
+func (s *State) checkBatch(b *aver.ApprovalBatch, m Mark) error {
+	before := s.ApprovalBatch(b.ID)
+	switch {
+	case len(before) != b.Item:
+		return fmt.Errorf("batch %q has %d items so far, so item %d is not its next", b.ID, len(before), b.Item)
+	case b.Item > 0 && (before[0].Batch.Of != b.Of || before[0].By.Name != m.By.Name):
+		return fmt.Errorf("batch %q is another one: of %d items, by %s", b.ID, before[0].Batch.Of, before[0].By.Name)
+	}
+	return nil
+}
+
+// ApprovalBatch lists the requests for approval of a batch, by item.
+func (s *State) ApprovalBatch(id string) []*Approval {
+	var out []*Approval
+	for {
+		at, ok := s.approvalIDs.get(batchKey(id, len(out)))
+		if !ok {
+			return out
+		}
+		a, _ := s.approvals.get(at)
+		out = append(out, a)
+	}
+}
+
+func batchKey(id string, item int) string { return fmt.Sprintf("batch %s %d", id, item) }
+
 // setApproval takes a request over, and remembers by what it can be found.
 func (s *State) setApproval(a *Approval) {
 	s.approvals.put(a.ID, a)
+	if a.Batch != nil {
+		s.approvalIDs.put(batchKey(a.Batch.ID, a.Batch.Item), a.ID)
+	}
 	s.approvalIDs.put("evaluation "+a.Evaluation, a.ID)
 	if a.Key != "" {
 		s.approvalIDs.put("key "+a.By.Name+" "+a.Key, a.ID)
@@ -185,16 +223,16 @@ func (s *State) setApproval(a *Approval) {
 }
 
 func (s *State) approvalGranted(v *aver.ApprovalVote, m Mark) error {
-	a, err := s.answered(v, m)
+	a, vote, err := s.answered(v, m)
 	if err != nil {
 		return err
 	}
-	a.Votes = append(slices.Clip(a.Votes), Vote{Approver: v.Approver, Seen: v.Seen, Mark: m})
+	a.Votes = append(slices.Clip(a.Votes), *vote)
 	within, complete := a.Gates[0].Within, true
 	for _, g := range a.Gates {
 		votes := 0
 		for _, v := range a.Votes {
-			if s.approves(&g, v.Approver) {
+			if s.approves(&g, v.As()) {
 				votes++
 			}
 		}
@@ -209,50 +247,65 @@ func (s *State) approvalGranted(v *aver.ApprovalVote, m Mark) error {
 }
 
 func (s *State) approvalRefused(v *aver.ApprovalVote, m Mark) error {
-	a, err := s.answered(v, m)
+	a, vote, err := s.answered(v, m)
 	if err != nil {
 		return err
 	}
 	if m.Reason == "" {
 		return fmt.Errorf("a refusal needs a reason")
 	}
-	a.Votes = append(slices.Clip(a.Votes), Vote{Approver: v.Approver, Refused: true, Seen: v.Seen, Mark: m})
+	vote.Refused = true
+	a.Votes = append(slices.Clip(a.Votes), *vote)
 	a.Status, a.Ended = ApprovalRefused, &m
 	s.approvals.put(a.ID, a)
 	return nil
 }
 
-// answered returns a copy of the request that a vote is about, if the vote counts.
-func (s *State) answered(v *aver.ApprovalVote, m Mark) (*Approval, error) {
+// answered returns a copy of the request that a vote is about, and the vote, if it counts.
+func (s *State) answered(v *aver.ApprovalVote, m Mark) (*Approval, *Vote, error) {
 	a, ok := s.approvals.get(v.ID)
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("there is no request for approval %q", v.ID)
+		return nil, nil, fmt.Errorf("there is no request for approval %q", v.ID)
 	case a.Status != ApprovalPending:
-		return nil, fmt.Errorf("approval %q is %s already", v.ID, a.Status)
+		return nil, nil, fmt.Errorf("approval %q is %s already", v.ID, a.Status)
 	case m.Time >= a.Deadline:
-		return nil, fmt.Errorf("the deadline of approval %q was %s", v.ID, a.Deadline)
+		return nil, nil, fmt.Errorf("the deadline of approval %q was %s", v.ID, a.Deadline)
 	case !credentialDigest.MatchString(v.Seen):
-		return nil, fmt.Errorf("seen: it is the digest of what the approver was shown")
+		return nil, nil, fmt.Errorf("seen: it is the digest of what the approver was shown")
 	}
 	if err := s.asPerson(v.Approver, m); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, g := range a.Gates {
 		if _, bundle, ok := s.Gate(g.Policy); !ok || bundle != g.Bundle {
-			return nil, fmt.Errorf("policy %s has changed since approval %q was requested, so a new decision has to be asked for", g.Policy, v.ID)
+			return nil, nil, fmt.Errorf("policy %s has changed since approval %q was requested, so a new decision has to be asked for", g.Policy, v.ID)
 		}
 	}
-	if err := s.MayApprove(a, v.Approver, m.Time); err != nil {
-		return nil, err
+	vote := &Vote{Approver: v.Approver, Seen: v.Seen, Mark: m}
+	var duty *Duty
+	if v.Duty != "" {
+		if duty, ok = s.duties.get(v.Duty); !ok {
+			return nil, nil, fmt.Errorf("there is no delegation of duty %q", v.Duty)
+		}
+		vote.Duty, vote.OnBehalfOf = duty.ID, duty.From
 	}
+	if err := s.mayAnswer(a, v.Approver, duty, m.Time); err != nil {
+		return nil, nil, err
+	}
+	// One person is one answer, whether by themselves or by somebody who does their duty.
 	for _, earlier := range a.Votes {
-		if earlier.Approver == v.Approver {
-			return nil, fmt.Errorf("%s answered already, by event %d", v.Approver, earlier.Event)
+		for _, who := range []aver.Ref{v.Approver, vote.As()} {
+			switch who {
+			case earlier.Approver:
+				return nil, nil, fmt.Errorf("%s answered already, by event %d", who, earlier.Event)
+			case earlier.As():
+				return nil, nil, fmt.Errorf("%s answered already on behalf of %s, by event %d", earlier.Approver, who, earlier.Event)
+			}
 		}
 	}
 	next := *a
-	return &next, nil
+	return &next, vote, nil
 }
 
 func (s *State) approvalCancelled(ref *aver.ApprovalRef, m Mark) error {

@@ -33,9 +33,11 @@ type State struct {
 	approvalIDs     table[string, string] // by evaluation id, and by credential and key
 	exceptions      table[string, *Exception]
 	activated       table[aver.Ref, []string] // ids of exceptions, by subject
+	signals         signals
 	gaps            table[string, *GapAnswer] // by finding
 	duties          table[string, *Duty]
 	dutiesTo        table[aver.Ref, []string] // ids of duties, by whom they are delegated to
+	populations     table[string, *Population]
 }
 
 // New returns the empty state, that of no events.
@@ -102,9 +104,11 @@ func (s *State) freeze() {
 	s.approvalIDs.freeze()
 	s.exceptions.freeze()
 	s.activated.freeze()
+	s.signals.freeze()
 	s.gaps.freeze()
 	s.duties.freeze()
 	s.dutiesTo.freeze()
+	s.populations.freeze()
 }
 
 // apply changes s in place, or leaves it as it is and says why. Every rule is checked before anything is set.
@@ -154,10 +158,13 @@ var rules = map[aver.EventType]func(*State, *aver.Event, Mark) error{
 	aver.EventExceptionActivated: rule((*State).exceptionActivated),
 	aver.EventExceptionClosed:    rule((*State).exceptionClosed),
 	aver.EventExceptionReviewed:  rule((*State).exceptionReviewed),
+	aver.EventSignalReceived:     rule((*State).signalReceived),
 	aver.EventGapAccepted:        rule((*State).gapAccepted),
 	aver.EventGapClosed:          rule((*State).gapClosed),
 	aver.EventDutyDelegated:      rule((*State).dutyDelegated),
 	aver.EventDutyRevoked:        rule((*State).dutyRevoked),
+	aver.EventPopulationFixed:    rule((*State).populationFixed),
+	aver.EventSampleDrawn:        rule((*State).sampleDrawn),
 }
 
 // rule decodes an event's data for the rule that understands it.

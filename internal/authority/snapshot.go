@@ -27,15 +27,18 @@ type snapshotHeader struct {
 
 // snapshotItem is a line of a snapshot between the first and the last. One member is set.
 type snapshotItem struct {
-	Bundle     *snapshotBundle `json:"bundle,omitempty"`
-	Identity   *Identity       `json:"identity,omitempty"`
-	Entity     *Entity         `json:"entity,omitempty"`
-	Grant      *Grant          `json:"grant,omitempty"`
-	Credential *Credential     `json:"credential,omitempty"`
-	Approval   *Approval       `json:"approval,omitempty"`
-	Exception  *Exception      `json:"exception,omitempty"`
-	Gap        *GapAnswer      `json:"gap,omitempty"`
-	Duty       *Duty           `json:"duty,omitempty"`
+	Bundle     *snapshotBundle   `json:"bundle,omitempty"`
+	Identity   *Identity         `json:"identity,omitempty"`
+	Entity     *Entity           `json:"entity,omitempty"`
+	Grant      *Grant            `json:"grant,omitempty"`
+	Credential *Credential       `json:"credential,omitempty"`
+	Approval   *Approval         `json:"approval,omitempty"`
+	Exception  *Exception        `json:"exception,omitempty"`
+	Signal     *Signal           `json:"signal,omitempty"`
+	SignalID   *snapshotSignalID `json:"signal_id,omitempty"`
+	Gap        *GapAnswer        `json:"gap,omitempty"`
+	Duty       *Duty             `json:"duty,omitempty"`
+	Population *Population       `json:"population,omitempty"`
 }
 
 type snapshotBundle struct {
@@ -129,6 +132,16 @@ func (s *State) encode(out *json.Encoder, root string) error {
 			return err
 		}
 	}
+	for _, g := range s.Signals() {
+		if err := out.Encode(snapshotItem{Signal: g}); err != nil {
+			return err
+		}
+	}
+	for _, id := range s.signals.receivedIDs() {
+		if err := out.Encode(snapshotItem{SignalID: &id}); err != nil {
+			return err
+		}
+	}
 	for _, g := range s.Gaps() {
 		if err := out.Encode(snapshotItem{Gap: g}); err != nil {
 			return err
@@ -136,6 +149,11 @@ func (s *State) encode(out *json.Encoder, root string) error {
 	}
 	for _, d := range s.Duties() {
 		if err := out.Encode(snapshotItem{Duty: d}); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.Populations() {
+		if err := out.Encode(snapshotItem{Population: p}); err != nil {
 			return err
 		}
 	}
@@ -290,10 +308,16 @@ func (s *State) restore(item snapshotItem) error {
 		s.setApproval(item.Approval)
 	case item.Exception != nil:
 		return s.setException(item.Exception)
+	case item.Signal != nil:
+		s.signals.set(newSignal(item.Signal.Signal, item.Signal.Mark))
+	case item.SignalID != nil:
+		s.signals.remember(signalID{item.SignalID.Source, item.SignalID.ID}, item.SignalID.Event)
 	case item.Gap != nil:
 		s.gaps.put(item.Gap.ID, item.Gap)
 	case item.Duty != nil:
 		s.setDuty(item.Duty)
+	case item.Population != nil:
+		s.populations.put(item.Population.ID, item.Population)
 	default:
 		return fmt.Errorf("the line holds nothing")
 	}

@@ -43,6 +43,9 @@ func (d *decider) resolveApproval() {
 	d.evidence.cited = append(d.evidence.cited, a.Event)
 	for _, v := range a.Votes {
 		d.evidence.cited = append(d.evidence.cited, v.Event)
+		if duty, ok := d.st.Duty(v.Duty); ok {
+			d.evidence.cited = append(d.evidence.cited, duty.Event)
+		}
 	}
 	before := d.used[LimitKey{a.ID, approvalName}]
 	d.counters = append(d.counters, counting{Counter: aver.Counter{Grant: a.ID, Name: approvalName, Before: before, After: before, Max: 1}})
@@ -78,7 +81,7 @@ func (d *decider) approved(rule *policy.Rule) (met bool, reason *aver.Reason) {
 		if g.Policy == rule.ID && g.Bundle == bundle {
 			var by []string
 			for _, v := range a.Votes {
-				by = append(by, v.Approver.String())
+				by = append(by, v.Who())
 			}
 			r := because(aver.ReasonApproved, rule, "", a.ID+" by "+strings.Join(by, ", "))
 			return true, &r
