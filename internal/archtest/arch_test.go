@@ -21,6 +21,7 @@ const module = "github.com/aver-authz/aver"
 var layers = map[string][]string{
 	".":                       {},
 	"client":                  {"."},
+	"evidence":                {"."},
 	"internal/ledger/disk":    {},
 	"internal/ledger/segment": {"internal/ledger/disk"},
 	"internal/ledger":         {"internal/ledger/disk", "internal/ledger/segment"},
