@@ -483,7 +483,7 @@ func sampleEvents() []*Event {
 			Since:    &TreeHead{Root: "nB9Rht5uQJSI2zGgWqlw2C8YbW3VTQDDWTEz4QWkyeM=", Size: 9000},
 		}},
 		{EventSampleDrawn, "", SampleDrawn{
-			Population: "p-2026q3", Digest: Digest([]byte("the statement")), Nonce: "7f3a-91c2", Method: SampleStratified, By: "action", Size: 2,
+			Population: "p-2026q3", Digest: Digest([]byte("the statement")), Nonce: "7f3a-91c2", Method: SampleStratified, Strata: "action", Size: 2,
 			Rows: []uint64{12008, 12001}, Discarded: []DiscardedSample{{12005, "the supplier has left"}},
 		}},
 	} {

@@ -287,7 +287,8 @@ func (t *Tracker) concerned(e *aver.Event) []*authorization {
 		}
 	}
 	switch e.Type {
-	case aver.EventGapAccepted, aver.EventGapClosed: // what people say of findings changes no answer
+	case aver.EventGapAccepted, aver.EventGapClosed, // what people say of findings, and do with records, changes no answer
+		aver.EventPopulationFixed, aver.EventSampleDrawn:
 		return nil
 	case aver.EventGrantRevoked:
 		var ref aver.GrantRef
