@@ -36,6 +36,7 @@ var layers = map[string][]string{
 	"internal/activity":        {".", "internal/authority", "internal/ledger", "internal/pap", "internal/pdp"},
 	"internal/replay":          {".", "internal/activity", "internal/authority", "internal/ledger", "internal/pap", "internal/pdp", "internal/policy"},
 	"internal/why":             {".", "internal/authority", "internal/pdp", "internal/policy"},
+	"internal/query":           {".", "internal/pdp"},
 	"internal/datadir":         {".", "internal/ledger", "internal/ledger/disk"},
 	"internal/authn":           {"."},
 	"internal/authn/authntest": {},
