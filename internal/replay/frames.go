@@ -52,8 +52,7 @@ func ExportFrames(ctx context.Context, authorityLog, decisionLog Log, w io.Write
 	if o.To == 0 {
 		o.To, _ = decisionLog.Head()
 	}
-	buffered := bufio.NewWriterSize(w, 1<<20)
-	x := frameExport{states: newStates(authorityLog, nil), w: buffered, known: map[string]bool{}}
+	x := frameExport{states: newStates(authorityLog, nil), w: bufio.NewWriterSize(w, 1<<20), known: map[string]bool{}}
 	for e, err := range decisionLog.Entries(o.From, o.To) {
 		if err == nil {
 			err = ctx.Err()
@@ -68,13 +67,7 @@ func ExportFrames(ctx context.Context, authorityLog, decisionLog Log, w io.Write
 			o.Progress(x.out.Decisions, o.To-o.From)
 		}
 	}
-	err := x.line(map[string]any{"end": map[string]any{
-		"decisions": x.out.Decisions, "frames": x.out.Frames, "skipped": x.out.Skipped,
-	}})
-	if err == nil {
-		err = buffered.Flush()
-	}
-	return x.out, err
+	return x.out, x.end()
 }
 
 type frameExport struct {
@@ -83,6 +76,17 @@ type frameExport struct {
 	buffer []byte
 	known  map[string]bool // the sets of policies written so far
 	out    FrameSummary
+}
+
+// end writes the last line.
+func (x *frameExport) end() error {
+	err := x.line(map[string]any{"end": map[string]any{
+		"decisions": x.out.Decisions, "frames": x.out.Frames, "skipped": x.out.Skipped,
+	}})
+	if err != nil {
+		return err
+	}
+	return x.w.Flush()
 }
 
 func (x *frameExport) line(v map[string]any) error {

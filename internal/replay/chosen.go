@@ -1,0 +1,58 @@
+package replay
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/aver-authz/aver/internal/authority"
+	"github.com/aver-authz/aver/internal/ledger"
+)
+
+// States hands out the authority as of any number of events, for those who look
+// at chosen entries of the decision log instead of all. Asked in the order of
+// that log it folds the authority log once. Safe for concurrent use.
+type States struct{ states *states }
+
+// NewStates returns the states of an authority log.
+func NewStates(authorityLog Log) *States { return &States{newStates(authorityLog, nil)} }
+
+// At returns the state after the first size events.
+func (s *States) At(size uint64) (*authority.State, error) {
+	v, err := s.states.at(size)
+	if err != nil {
+		return nil, err
+	}
+	return v.state, nil
+}
+
+// Decide decides one recorded decision again, as [Run] does. The chains of
+// counters are not looked at: they take all records. Only what can't be read is
+// an error.
+func (s *States) Decide(e ledger.Indexed) (Result, error) {
+	version, err := s.states.cited(e.Payload)
+	if err != nil {
+		return Result{}, err
+	}
+	d, err := (&run{states: s.states}).decide(e, version)
+	return d.Result, err
+}
+
+// ExportFrames is [ExportFrames] for chosen entries of the decision log.
+func (s *States) ExportFrames(ctx context.Context, entries iter.Seq2[ledger.Indexed, error], w io.Writer) (FrameSummary, error) {
+	x := frameExport{states: s.states, w: bufio.NewWriterSize(w, 1<<20), known: map[string]bool{}}
+	for e, err := range entries {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && !isActivity(e.Entry) {
+			err = x.decision(e)
+		}
+		if err != nil {
+			return x.out, fmt.Errorf("decision log, entry %d: %w", e.Index, err)
+		}
+	}
+	return x.out, x.end()
+}
