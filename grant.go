@@ -183,7 +183,7 @@ func (g *Grant) Widens(parent *Grant) string {
 		return fmt.Sprintf("%q was granted to %s, so %s can't delegate under it", parent.ID, parent.To, g.From)
 	}
 	for _, a := range g.Actions {
-		if !covers(parent.Actions, a) {
+		if !Covers(parent.Actions, a) {
 			return fmt.Sprintf("action %q is not in %q", a, parent.ID)
 		}
 	}
@@ -207,7 +207,9 @@ func (g *Grant) Widens(parent *Grant) string {
 	return ""
 }
 
-func covers(patterns []string, action string) bool {
+// Covers tells whether an action is one of those that patterns name: "*" is any,
+// "payment.*" any with that beginning.
+func Covers(patterns []string, action string) bool {
 	for _, p := range patterns {
 		if begin, ok := strings.CutSuffix(p, "*"); p == action || ok && strings.HasPrefix(action, begin) {
 			return true
