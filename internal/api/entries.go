@@ -175,7 +175,7 @@ func (c *call) pathIndex() (uint64, error) {
 	return index, nil
 }
 
-func (a *API) listEvents(c *call) error { return listEntries(c, &a.o.Authority, "events") }
+func (a *API) listEvents(c *call) error { return a.listEntries(c, &a.o.Authority, "events") }
 
 func (a *API) getEvent(c *call) error { return writeEntry(c, &a.o.Authority) }
 
@@ -184,7 +184,7 @@ func (a *API) logEntries(c *call) error {
 	if err != nil {
 		return err
 	}
-	return listEntries(c, log, "entries")
+	return a.listEntries(c, log, "entries")
 }
 
 func (a *API) logEntry(c *call) error {
@@ -208,7 +208,7 @@ func writeEntry(c *call, log *Log) error {
 }
 
 // listEntries lists a log's entries, oldest first: from the one behind ?after=, or from the first.
-func listEntries(c *call, log *Log, name string) error {
+func (a *API) listEntries(c *call, log *Log, name string) error {
 	limit, err := c.limit()
 	if err != nil {
 		return err
@@ -222,6 +222,9 @@ func listEntries(c *call, log *Log, name string) error {
 		from = after + 1
 	}
 	size, _ := log.Head()
+	if log == &a.o.Decisions {
+		size = c.asOf
+	}
 	to := min(from+uint64(limit), size)
 	entries := []entry{}
 	at := from
