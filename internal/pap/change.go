@@ -71,7 +71,7 @@ func (p *Point) change(ctx context.Context, who Administrator, reason string, ty
 	if receipt.Index != at.Size() || size != next.Size() {
 		return nil, fmt.Errorf("the authority log has event %d at %d, and %d in all: something else writes to it", at.Size(), receipt.Index, size)
 	}
-	p.current.Store(&Current{State: next, Head: head(size, root)})
+	p.set(next, head(size, root))
 	p.snapshotIfDue()
 	return &Change{Event: event, Index: receipt.Index, Receipt: receipt}, nil
 }

@@ -54,6 +54,19 @@ type Point struct {
 type Current struct {
 	State *authority.State
 	Head  aver.TreeHead // Head.Size is State.Size()
+
+	replaced chan struct{}
+}
+
+// Replaced is closed once something later is current.
+func (c *Current) Replaced() <-chan struct{} { return c.replaced }
+
+// set makes something current, and wakes who waits for that.
+func (p *Point) set(st *authority.State, head aver.TreeHead) {
+	old := p.current.Swap(&Current{State: st, Head: head, replaced: make(chan struct{})})
+	if old != nil {
+		close(old.replaced)
+	}
 }
 
 // ErrNotIncluded says that a change is committed and in effect, but that no signed checkpoint covered it in time. It
@@ -105,7 +118,7 @@ func Open(ctx context.Context, log *ledger.Log, o Options) (*Point, error) {
 	p.close = sync.OnceValue(p.shutDown)
 	start := p.loadSnapshot()
 	p.snapshots.size = start.State.Size()
-	p.current.Store(start)
+	p.set(start.State, start.Head)
 	if err := p.catchUp(ctx); err != nil {
 		return nil, fmt.Errorf("open the authority: %w", err)
 	}
@@ -208,7 +221,7 @@ func (p *Point) catchUp(ctx context.Context) error {
 	if st.Size() != size {
 		return fmt.Errorf("the log gave %d events where it has %d", st.Size(), size)
 	}
-	p.current.Store(&Current{State: st, Head: head(size, root)})
+	p.set(st, head(size, root))
 	return nil
 }
 

@@ -449,3 +449,19 @@ func TestVerifyFindsAnEntryThatIsNoEvent(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 }
+
+// Who follows the authority waits for the next change instead of looking again and again.
+func TestReplacedTellsOfTheNextChange(t *testing.T) {
+	point, _, _ := newPlace(t).open(t)
+	before := point.Current()
+	select {
+	case <-before.Replaced():
+		t.Fatal("it is still current")
+	default:
+	}
+	put(t, point, "1")
+	<-before.Replaced()
+	if after := point.Current(); after.Head.Size != before.Head.Size+1 {
+		t.Errorf("from %d to %d", before.Head.Size, after.Head.Size)
+	}
+}
