@@ -16,7 +16,8 @@ var dataTypes = map[EventType]any{
 	EventApprovalRequested: &ApprovalRequest{}, EventApprovalGranted: &ApprovalVote{}, EventApprovalRefused: &ApprovalVote{}, EventApprovalCancelled: &ApprovalRef{},
 	EventExceptionRequested: &ExceptionRequest{}, EventExceptionApproved: &ExceptionVote{}, EventExceptionRejected: &ExceptionVote{},
 	EventExceptionActivated: &ExceptionRef{}, EventExceptionClosed: &ExceptionRef{}, EventExceptionReviewed: &ExceptionReview{},
-	EventGapAccepted: &GapAcceptance{}, EventGapClosed: &GapClosing{},
+	EventSignalReceived: &Signal{},
+	EventGapAccepted:    &GapAcceptance{}, EventGapClosed: &GapClosing{},
 	EventDutyDelegated: &DutyDelegation{}, EventDutyRevoked: &DutyRef{},
 	EventPopulationFixed: &Population{}, EventSampleDrawn: &SampleDrawn{},
 }

@@ -486,6 +486,12 @@ func sampleEvents() []*Event {
 			Population: "p-2026q3", Digest: Digest([]byte("the statement")), Nonce: "7f3a-91c2", Method: SampleStratified, Strata: "action", Size: 2,
 			Rows: []uint64{12008, 12001}, Discarded: []DiscardedSample{{12005, "the supplier has left"}},
 		}},
+		{EventSignalReceived, "", Signal{
+			ID: "4d3559ec67504aaba65d40b0363faad8", Source: "https://login.example.com",
+			Type: "https://schemas.openid.net/secevent/caep/event-type/session-revoked", About: Ref{"sess-6f1c", SessionType},
+			Issuer: "https://login.example.com", Party: Ref{"dana", "user"}, Fact: FactSession, Values: map[string]string{"status": "revoked"},
+			At: at("2026-11-20T08:59:58Z"), Token: &SignalToken{Digest([]byte("the token")), "k1", at("2026-11-20T08:59:59Z")},
+		}},
 	} {
 		made, err := NewEvent(e.typ, e.data)
 		if err != nil {

@@ -37,6 +37,7 @@ type Token struct {
 	Issued    Time         `json:"issued,omitzero"`
 	NotBefore Time         `json:"not_before,omitzero"`
 	ID        string       `json:"jti,omitempty"`
+	Session   string       `json:"sid,omitempty"`     // session id, as the issuer names it
 	Txn       string       `json:"txn,omitempty"`     // of a transaction token: the transaction
 	Purpose   string       `json:"purpose,omitempty"` // of a transaction token: purp
 }
@@ -106,7 +107,7 @@ func (t *Token) Validate() error {
 			return err
 		}
 	}
-	for _, text := range []string{t.Subject, t.KeyID, t.ACR, t.Client, t.ID, t.Txn, t.Purpose} {
+	for _, text := range []string{t.Subject, t.KeyID, t.ACR, t.Client, t.ID, t.Session, t.Txn, t.Purpose} {
 		if err := validateText("claim", text); err != nil {
 			return err
 		}

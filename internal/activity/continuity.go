@@ -51,6 +51,9 @@ func (r *Run) saw(e *pdp.Evidence) {
 	for _, f := range e.Facts() {
 		r.facts[f.Ref] = true
 	}
+	for _, ref := range e.Watched() {
+		r.facts[ref] = true
+	}
 	r.timed = r.timed || e.ReadsTime()
 }
 
@@ -124,6 +127,9 @@ func concerns(e *aver.Event, fact func(aver.Ref) bool, d *aver.Decision) bool {
 		aver.EventIdentityRetired, aver.EventEntityPut, aver.EventEntityRemoved:
 		ref, ok := subjectOf(e)
 		return !ok || fact(ref)
+	case aver.EventSignalReceived:
+		var s aver.Signal
+		return e.DecodeData(&s) != nil || fact(s.About)
 	}
 	if strings.HasPrefix(string(e.Type), "approval.") {
 		return slices.ContainsFunc(d.Counters, func(c aver.Counter) bool { return c.Name == "approval" })

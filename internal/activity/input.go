@@ -72,6 +72,7 @@ func (t *Tracker) Recorded(r *aver.Record, e *pdp.Evidence, ticket *ledger.Ticke
 		for _, f := range e.Facts() {
 			it.facts = append(it.facts, f.Ref)
 		}
+		it.facts = append(it.facts, e.Watched()...)
 	}
 	in := &t.input
 	in.mu.Lock()

@@ -304,6 +304,13 @@ func (t *Tracker) concerned(e *aver.Event) []*authorization {
 			list(t.timed)
 			return out
 		}
+	case aver.EventSignalReceived:
+		var s aver.Signal
+		if e.DecodeData(&s) == nil {
+			list(t.by[factKey(s.About)])
+			list(t.timed)
+			return out
+		}
 	}
 	for _, a := range t.order {
 		if a.ending == nil && !a.closed {

@@ -47,6 +47,7 @@ type claims struct {
 	Issued    *jwt.NumericDate `json:"iat"`
 	AuthTime  *jwt.NumericDate `json:"auth_time"`
 	ID        string           `json:"jti"`
+	Session   string           `json:"sid"`
 	Client    string           `json:"client_id"`
 	Scope     string           `json:"scope"`
 	ACR       string           `json:"acr"`
@@ -157,7 +158,7 @@ func (v *Verifier) verifyJWT(ctx context.Context, is *issuer, token string, pars
 	t := &out.Token
 	t.Digest, t.KeyID, t.Verified = aver.Digest([]byte(token)), header.KeyID, v.now()
 	t.Issuer, t.Subject, t.ACR, t.AMR = c.Issuer, c.Subject, c.ACR, c.AMR
-	t.Client, t.Scope, t.ID, t.Txn, t.Purpose = c.Client, strings.Fields(c.Scope), c.ID, c.Txn, c.Purpose
+	t.Client, t.Scope, t.ID, t.Session, t.Txn, t.Purpose = c.Client, strings.Fields(c.Scope), c.ID, c.Session, c.Txn, c.Purpose
 	for _, n := range []struct {
 		claim *jwt.NumericDate
 		into  *aver.Time

@@ -18,7 +18,7 @@ const maxReason = 4096
 const maxBy = 256
 
 // methods are the ways of [aver.By].
-var methods = []string{"bearer", aver.MethodOIDC, aver.MethodSPIFFE, "none", aver.MethodInternal, aver.MethodLocal}
+var methods = []string{"bearer", aver.MethodOIDC, aver.MethodSPIFFE, aver.MethodSET, "none", aver.MethodInternal, aver.MethodLocal}
 
 var uuid7 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 

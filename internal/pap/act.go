@@ -160,6 +160,14 @@ func thing(st *authority.State, e *aver.Event) (aver.Party, error) {
 			d = known.DutyDelegation
 		}
 		return party("Duty", d.ID, map[string]any{"from": entityValue(d.From), "to": entityValue(d.To)}), nil
+	case aver.EventSignalReceived:
+		var s aver.Signal
+		if err := json.Unmarshal(e.Data, &s); err != nil {
+			return aver.Party{}, err
+		}
+		return party("Signal", s.About.String(), map[string]any{
+			"about": entityValue(s.About), "fact": string(s.Fact), "type": s.Type, "source": s.Source,
+		}), nil
 	}
 	if e.Type == aver.EventGapAccepted || e.Type == aver.EventGapClosed {
 		return gapParty(e)

@@ -59,7 +59,7 @@ var errLockOut = errors.New("after this nobody could change the policies of admi
 var lockOuts = map[aver.EventType]bool{
 	aver.EventPolicyActivated: true, aver.EventPolicyRetired: true, aver.EventCredentialRevoked: true,
 	aver.EventIdentityRegistered: true, aver.EventIdentityUpdated: true, aver.EventIdentitySuspended: true, aver.EventIdentityRetired: true,
-	aver.EventEntityPut: true, aver.EventEntityRemoved: true,
+	aver.EventEntityPut: true, aver.EventEntityRemoved: true, aver.EventSignalReceived: true,
 }
 
 // checkOwner refuses an event after which no administrator could replace the administration bundle: what would be

@@ -80,6 +80,9 @@ type decider struct {
 	chainFaults []aver.Reason      // what is wrong with the chain or the token, whatever is asked
 	counters    []counting
 	approval    *citedApproval // nil: the caller cites none
+	heeds       bool           // signals can count
+	inSessions  []session
+	onDevice    aver.Ref
 }
 
 // actorOf says what is known of the acting party.
@@ -98,6 +101,7 @@ func (d *decider) resolveChain() {
 	d.resolveGrants()
 	d.links = grantLinks(d.chain)
 	d.resolveToken()
+	d.resolveSignals()
 }
 
 // resolveGrants looks up the grants that the caller cites and checks, apart from

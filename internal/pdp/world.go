@@ -20,6 +20,8 @@ type Evidence struct {
 	cited      []uint64 // events of approvals and exceptions
 	twoParts   bool     // the resource is also a principal, so what is read of one is read of the other
 	everything bool     // the request could not be read, so all of it is evidence
+	signals    []seenSignal
+	watched    []aver.Ref // the sessions and the device of the request
 }
 
 func (e *Evidence) evaluated(result policy.Result) { e.sets = append(e.sets, result.Reads()) }
@@ -58,7 +60,7 @@ func (e *Evidence) Cite(q *Query) aver.Facts {
 			out.Absent = append(out.Absent, f.Ref)
 		}
 	}
-	out.Events = append(out.Events, e.cited...)
+	out.Events = append(append(out.Events, e.cited...), e.citeSignals()...)
 	slices.Sort(out.Events)
 	out.Events = slices.Compact(out.Events)
 	return out
@@ -169,6 +171,9 @@ func (d *decider) request(principal types.EntityUID, chain []link, part queryPar
 	}
 	if part.id != "" {
 		vouched["part"] = overlay(types.NewRecord(types.RecordMap{"id": types.String(part.id)}), part.claims)
+	}
+	if signals := d.signals(principal); signals.Len() > 0 {
+		vouched["signals"] = signals
 	}
 	context := make(types.RecordMap, d.q.context.Len()+1)
 	for name, value := range d.q.context.All() {

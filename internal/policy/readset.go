@@ -286,7 +286,7 @@ func averRecord(path []string) bool {
 	if len(path) < 2 || path[0] != contextVar || path[1] != "aver" {
 		return false
 	}
-	return len(path) == 2 || len(path) == 3 && path[2] != "origin"
+	return len(path) == 2 || len(path) == 3 && path[2] != "origin" || len(path) == 4 && path[2] == "signals"
 }
 
 // walk marks what the evaluation of an expression reads besides its value, and

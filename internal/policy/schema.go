@@ -10,6 +10,8 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
+
+	"github.com/aver-authz/aver"
 )
 
 // A schemaFile is a bundle's Cedar schema, to which the words are added that
@@ -185,6 +187,31 @@ func averType(origin types.EntityType) resolved.RecordType {
 			"purpose":   sometimes(text),
 			"auth_time": sometimes(datetime),
 		}),
-		"part": sometimes(resolved.RecordType{"id": required(text)}),
+		"part":    sometimes(resolved.RecordType{"id": required(text)}),
+		"signals": sometimes(signalsType(text, datetime, sometimes, required)),
 	}
+}
+
+// signalsType is the type of context.aver.signals: of each fact, what was last
+// said of it, since when, and who says so.
+func signalsType(text, datetime resolved.IsType, sometimes, required func(resolved.IsType) resolved.Attribute) resolved.RecordType {
+	out := resolved.RecordType{}
+	add := func(member string, fact aver.Fact) {
+		said := resolved.RecordType{"at": required(datetime), "source": required(text)}
+		for i, name := range aver.SignalValueNames(fact) {
+			if said[types.String(name)] = sometimes(text); i == 0 {
+				said[types.String(name)] = required(text)
+			}
+		}
+		out[types.String(member)] = sometimes(said)
+	}
+	for _, about := range []string{"", aver.SessionType, aver.DeviceType} {
+		for _, fact := range aver.SignalFacts() {
+			s := aver.Signal{About: aver.Ref{Type: about}, Fact: fact}
+			if s.Has() {
+				add(s.Member(), fact)
+			}
+		}
+	}
+	return out
 }

@@ -24,6 +24,7 @@ type Set struct {
 
 	retained  ReadSet
 	sensitive []Path
+	signals   bool // some policy reads context.aver.signals
 }
 
 // NewSet compiles the policies of the given bundles, whose names must differ.
@@ -34,6 +35,7 @@ func NewSet(bundles ...*Bundle) *Set {
 	for _, b := range s.bundles {
 		s.rules = append(s.rules, b.rules...)
 	}
+	s.signals = slices.ContainsFunc(s.rules, func(r *Rule) bool { return r.reads.Contains("context.aver.signals") })
 	var ordinary, gates []*Rule
 	for _, r := range s.rules {
 		if r.Gate != nil {
@@ -62,6 +64,10 @@ func (s *Set) Retained() ReadSet { return s.retained }
 // Sensitive are the paths whose values the bundles call sensitive, sorted.
 // Nobody may change the slice.
 func (s *Set) Sensitive() []Path { return s.sensitive }
+
+// ReadsSignals tells whether some policy reads context.aver.signals. If none
+// does, nobody need look for signals.
+func (s *Set) ReadsSignals() bool { return s.signals }
 
 // Bundles are the bundles of the set, by name.
 func (s *Set) Bundles() []*Bundle { return slices.Clone(s.bundles) }

@@ -26,6 +26,7 @@ type TestCase struct {
 	Entities     json.RawMessage // a list
 	Identities   json.RawMessage // a list
 	Grants       json.RawMessage // a list
+	Signals      json.RawMessage // a list
 	Outcome      string          // one of Outcomes
 	Reasons      []string        // ids of policies that must be among the reasons; nil if not checked
 }
@@ -51,6 +52,7 @@ func parseTests(b *Bundle, file string, content []byte, errs *Errors) []TestCase
 			"entities":   func(n *yaml.Node) { tc.Entities = y.json(n, yaml.SequenceNode, "a list of entities") },
 			"identities": func(n *yaml.Node) { tc.Identities = y.json(n, yaml.SequenceNode, "a list of identities") },
 			"grants":     func(n *yaml.Node) { tc.Grants = y.json(n, yaml.SequenceNode, "a list of grants") },
+			"signals":    func(n *yaml.Node) { tc.Signals = y.json(n, yaml.SequenceNode, "a list of signals") },
 			"expect":     func(n *yaml.Node) { y.expectation(b, n, &tc) },
 		})
 		if n.Kind == yaml.MappingNode {

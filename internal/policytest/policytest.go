@@ -5,6 +5,7 @@ package policytest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -120,6 +121,9 @@ func activate(bundles []*policy.Bundle) (*authority.State, error) {
 	return st, nil
 }
 
+// setUpBy is who makes the events of a case.
+const setUpBy = "policytest"
+
 // apply makes the next event. Everything in it follows from its index.
 func apply(st *authority.State, typ aver.EventType, data any) (*authority.State, error) {
 	e, err := aver.NewEvent(typ, data)
@@ -128,7 +132,7 @@ func apply(st *authority.State, typ aver.EventType, data any) (*authority.State,
 	}
 	e.ID = fmt.Sprintf("00dc6acf-ac00-7000-8000-%012x", st.Size())
 	e.Time = setUpAt
-	e.By = aver.By{Name: "policytest", Method: "internal"}
+	e.By = aver.By{Name: setUpBy, Method: "internal"}
 	e.Salt = "AAAAAAAAAAAAAAAAAAAAAA"
 	return st.Apply(&e)
 }
@@ -170,6 +174,14 @@ func decide(st *authority.State, tc policy.TestCase, administration bool) (d ave
 	each(tc.Grants, "grants", &err, func(g grant) error {
 		if st, err = apply(st, aver.EventGrantIssued, g.Grant); err == nil && g.Revoked {
 			st, err = apply(st, aver.EventGrantRevoked, aver.GrantRef{ID: g.ID})
+		}
+		return err
+	})
+	each(tc.Signals, "signals", &err, func(r aver.SignalReport) error {
+		r.ID = cmp.Or(r.ID, fmt.Sprint(st.Size()))
+		s, err := r.Signal(aver.By{Name: setUpBy}.Principal().String(), setUpAt)
+		if err == nil {
+			st, err = apply(st, aver.EventSignalReceived, s)
 		}
 		return err
 	})
