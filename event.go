@@ -43,6 +43,16 @@ const (
 	EventDutyRevoked        EventType = "duty.revoked"        // DutyRef
 	EventPopulationFixed    EventType = "population.fixed"    // Population
 	EventSampleDrawn        EventType = "sample.drawn"        // SampleDrawn
+	EventRetentionSet       EventType = "retention.set"       // RetentionRule
+	EventRetentionApproved  EventType = "retention.approved"  // RetentionApproval
+	EventHoldPlaced         EventType = "hold.placed"         // LegalHold
+	EventHoldReleased       EventType = "hold.released"       // HoldRef
+	EventErasureRequested   EventType = "erasure.requested"   // ErasureRequest
+	EventErasureApproved    EventType = "erasure.approved"    // ErasureRef
+	EventErasureRefused     EventType = "erasure.refused"     // ErasureRef
+	EventPayloadErased      EventType = "payload.erased"      // ErasedEvidence
+	EventDisclosureErased   EventType = "disclosure.erased"   // ErasedEvidence
+	EventErasureCompleted   EventType = "erasure.completed"   // ErasedRef
 )
 
 // Event is one entry of the authority log: a change of what may be done, with
@@ -128,6 +138,17 @@ var stems = map[string]string{
 	"cancelled": "cancel", "closed": "close", "reviewed": "review", "received": "receive", "recorded": "record",
 	"enrolled": "enrol", "placed": "place", "released": "release", "erased": "erase", "opened": "open", "used": "use",
 	"delegated": "delegate", "accepted": "accept", "fixed": "fix", "drawn": "draw",
+}
+
+// AboutEvidence reports whether events of this type are about what becomes of
+// evidence: retention, holds, erasure. They change no answer.
+func (t EventType) AboutEvidence() bool {
+	noun, _, _ := strings.Cut(string(t), ".")
+	switch noun {
+	case "retention", "hold", "erasure", "payload", "disclosure":
+		return true
+	}
+	return false
 }
 
 // PolicyPublished is a bundle that was made known; it decides nothing until it

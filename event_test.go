@@ -20,6 +20,9 @@ var dataTypes = map[EventType]any{
 	EventGapAccepted:    &GapAcceptance{}, EventGapClosed: &GapClosing{},
 	EventDutyDelegated: &DutyDelegation{}, EventDutyRevoked: &DutyRef{},
 	EventPopulationFixed: &Population{}, EventSampleDrawn: &SampleDrawn{},
+	EventRetentionSet: &RetentionRule{}, EventRetentionApproved: &RetentionApproval{}, EventHoldPlaced: &LegalHold{}, EventHoldReleased: &HoldRef{},
+	EventErasureRequested: &ErasureRequest{}, EventErasureApproved: &ErasureRef{}, EventErasureRefused: &ErasureRef{},
+	EventPayloadErased: &ErasedEvidence{}, EventDisclosureErased: &ErasedEvidence{}, EventErasureCompleted: &ErasedRef{},
 }
 
 func TestEventDataReadsBack(t *testing.T) {

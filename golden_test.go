@@ -492,6 +492,26 @@ func sampleEvents() []*Event {
 			Issuer: "https://login.example.com", Party: Ref{"dana", "user"}, Fact: FactSession, Values: map[string]string{"status": "revoked"},
 			At: at("2026-11-20T08:59:58Z"), Token: &SignalToken{Digest([]byte("the token")), "k1", at("2026-11-20T08:59:59Z")},
 		}},
+		{EventRetentionSet, "PCI DSS 10.5.1 asks for a year; ours is seven, by the tax code", RetentionRule{Class: "payments", Period: 220924800, Actions: []string{"payment.*"}}},
+		{EventRetentionApproved, "", RetentionApproval{Class: "payments", Proposed: 31}},
+		{EventHoldPlaced, "Case 2026-118, letter of the court of 20 November", LegalHold{ID: "h-2026-118", Scope: EvidenceScope{
+			Class: "payments", Subject: Ref{"ann", "user"}, Actions: []string{"payment.approve"},
+			From: at("2026-01-01T00:00:00Z"), Until: at("2026-07-01T00:00:00Z"), IDs: []string{"0193a1b2-c3d4-7e5f-8a6b-000000000001"},
+		}}},
+		{EventHoldReleased, "The case is closed", HoldRef{"h-2026-118"}},
+		{EventErasureRequested, "Request of the customer, GDPR Art. 17, ticket DS-77", ErasureRequest{
+			ID: "e-77", Kind: EraseDisclosures, Scope: EvidenceScope{Subject: Ref{"c-1024", "customer"}},
+		}},
+		{EventErasureApproved, "Nothing stands against it", ErasureRef{"e-77"}},
+		{EventErasureRefused, "There is a dispute", ErasureRef{"e-77"}},
+		{EventPayloadErased, "", ErasedEvidence{
+			ID: "er-1", Class: "payments", Log: "example.com/decisions", Ranges: []IndexRange{{120, 4096}, {4100, 4101}}, Count: 3977,
+			Digest: "-MBUidk8Fz0P7I3PO6S0ByQ7PZzAqaN7uorHkac6hoI", Counters: []Counter{{Name: "uses", Grant: "g-ap-ann", Before: 41, After: 42, Max: 100}},
+		}},
+		{EventDisclosureErased, "", ErasedEvidence{
+			ID: "er-2", Erasure: "e-77", Log: "example.com/decisions", Ranges: []IndexRange{{5000, 5001}}, Count: 1, Digest: (&ErasedDigest{}).String(),
+		}},
+		{EventErasureCompleted, "", ErasedRef{"er-1"}},
 	} {
 		made, err := NewEvent(e.typ, e.data)
 		if err != nil {

@@ -113,6 +113,9 @@ func (r *Run) concernedBy(e *aver.Event) bool {
 // concerns tells whether an event can change the answer to a request whose
 // deciding looked up these facts, and does not depend on the time as such.
 func concerns(e *aver.Event, fact func(aver.Ref) bool, d *aver.Decision) bool {
+	if e.Type.AboutEvidence() {
+		return false
+	}
 	switch e.Type {
 	case aver.EventGapAccepted, aver.EventGapClosed, // what people say of findings, and do with records
 		aver.EventPopulationFixed, aver.EventSampleDrawn:

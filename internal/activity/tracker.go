@@ -280,6 +280,9 @@ func (t *Tracker) catchUp() error {
 
 // concerned lists the authorizations whose answer an event can change.
 func (t *Tracker) concerned(e *aver.Event) []*authorization {
+	if e.Type.AboutEvidence() {
+		return nil
+	}
 	var out []*authorization
 	list := func(set map[*authorization]struct{}) {
 		for a := range set {

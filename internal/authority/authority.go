@@ -38,6 +38,7 @@ type State struct {
 	duties          table[string, *Duty]
 	dutiesTo        table[aver.Ref, []string] // ids of duties, by whom they are delegated to
 	populations     table[string, *Population]
+	retention       retention
 }
 
 // New returns the empty state, that of no events.
@@ -109,6 +110,7 @@ func (s *State) freeze() {
 	s.duties.freeze()
 	s.dutiesTo.freeze()
 	s.populations.freeze()
+	s.retention.freeze()
 }
 
 // apply changes s in place, or leaves it as it is and says why. Every rule is checked before anything is set.
@@ -165,6 +167,16 @@ var rules = map[aver.EventType]func(*State, *aver.Event, Mark) error{
 	aver.EventDutyRevoked:        rule((*State).dutyRevoked),
 	aver.EventPopulationFixed:    rule((*State).populationFixed),
 	aver.EventSampleDrawn:        rule((*State).sampleDrawn),
+	aver.EventRetentionSet:       rule((*State).retentionSet),
+	aver.EventRetentionApproved:  rule((*State).retentionApproved),
+	aver.EventHoldPlaced:         rule((*State).holdPlaced),
+	aver.EventHoldReleased:       rule((*State).holdReleased),
+	aver.EventErasureRequested:   rule((*State).erasureRequested),
+	aver.EventErasureApproved:    rule((*State).erasureApproved),
+	aver.EventErasureRefused:     rule((*State).erasureRefused),
+	aver.EventPayloadErased:      rule((*State).payloadErased),
+	aver.EventDisclosureErased:   rule((*State).disclosureErased),
+	aver.EventErasureCompleted:   rule((*State).erasureCompleted),
 }
 
 // rule decodes an event's data for the rule that understands it.

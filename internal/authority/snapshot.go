@@ -39,6 +39,10 @@ type snapshotItem struct {
 	Gap        *GapAnswer        `json:"gap,omitempty"`
 	Duty       *Duty             `json:"duty,omitempty"`
 	Population *Population       `json:"population,omitempty"`
+	Retention  *RetentionClass   `json:"retention,omitempty"`
+	Hold       *Hold             `json:"hold,omitempty"`
+	Erasure    *Erasure          `json:"erasure,omitempty"`
+	Erased     *Erased           `json:"erased,omitempty"`
 }
 
 type snapshotBundle struct {
@@ -157,7 +161,7 @@ func (s *State) encode(out *json.Encoder, root string) error {
 			return err
 		}
 	}
-	return nil
+	return s.encodeRetention(func(item snapshotItem) error { return out.Encode(item) })
 }
 
 // ReadSnapshot reads what [State.WriteSnapshot] wrote, and the root of the log that it belongs to. Any damage is an
@@ -318,6 +322,7 @@ func (s *State) restore(item snapshotItem) error {
 		s.setDuty(item.Duty)
 	case item.Population != nil:
 		s.populations.put(item.Population.ID, item.Population)
+	case s.restoreRetention(item):
 	default:
 		return fmt.Errorf("the line holds nothing")
 	}

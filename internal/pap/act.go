@@ -169,6 +169,9 @@ func thing(st *authority.State, e *aver.Event) (aver.Party, error) {
 			"about": entityValue(s.About), "fact": string(s.Fact), "type": s.Type, "source": s.Source,
 		}), nil
 	}
+	if e.Type.AboutEvidence() {
+		return evidenceParty(st, e)
+	}
 	if e.Type == aver.EventGapAccepted || e.Type == aver.EventGapClosed {
 		return gapParty(e)
 	}
