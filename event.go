@@ -43,6 +43,11 @@ const (
 	EventDutyRevoked        EventType = "duty.revoked"        // DutyRef
 	EventPopulationFixed    EventType = "population.fixed"    // Population
 	EventSampleDrawn        EventType = "sample.drawn"        // SampleDrawn
+	EventReviewOpened       EventType = "review.opened"       // ReviewOpened
+	EventReviewDecided      EventType = "review.decided"      // ReviewDecided
+	EventReviewAcknowledged EventType = "review.acknowledged" // ReviewAcknowledged
+	EventReviewClosed       EventType = "review.closed"       // ReviewRef
+	EventReviewRecorded     EventType = "review.recorded"     // ReviewRecorded
 	EventRetentionSet       EventType = "retention.set"       // RetentionRule
 	EventRetentionApproved  EventType = "retention.approved"  // RetentionApproval
 	EventHoldPlaced         EventType = "hold.placed"         // LegalHold
@@ -67,6 +72,7 @@ type Event struct {
 	// what needs none, see [By.Decided].
 	Decision string          `json:"decision,omitempty"`
 	Reason   string          `json:"reason,omitempty"` // why, in the words of who did it
+	Review   string          `json:"review,omitempty"` // id of the access review that the change carries out
 	Data     json.RawMessage `json:"data"`             // see [EventType]
 	Salt     string          `json:"salt"`
 }
@@ -137,7 +143,8 @@ var stems = map[string]string{
 	"requested": "request", "granted": "approve", "approved": "approve", "refused": "refuse", "rejected": "reject",
 	"cancelled": "cancel", "closed": "close", "reviewed": "review", "received": "receive", "recorded": "record",
 	"enrolled": "enrol", "placed": "place", "released": "release", "erased": "erase", "opened": "open", "used": "use",
-	"delegated": "delegate", "accepted": "accept", "fixed": "fix", "drawn": "draw",
+	"delegated": "delegate", "accepted": "accept", "fixed": "fix", "drawn": "draw", "decided": "decide",
+	"acknowledged": "acknowledge",
 }
 
 // AboutEvidence reports whether events of this type are about what becomes of

@@ -20,6 +20,8 @@ var dataTypes = map[EventType]any{
 	EventGapAccepted:    &GapAcceptance{}, EventGapClosed: &GapClosing{},
 	EventDutyDelegated: &DutyDelegation{}, EventDutyRevoked: &DutyRef{},
 	EventPopulationFixed: &Population{}, EventSampleDrawn: &SampleDrawn{},
+	EventReviewOpened: &ReviewOpened{}, EventReviewDecided: &ReviewDecided{}, EventReviewAcknowledged: &ReviewAcknowledged{},
+	EventReviewClosed: &ReviewRef{}, EventReviewRecorded: &ReviewRecorded{},
 	EventRetentionSet: &RetentionRule{}, EventRetentionApproved: &RetentionApproval{}, EventHoldPlaced: &LegalHold{}, EventHoldReleased: &HoldRef{},
 	EventErasureRequested: &ErasureRequest{}, EventErasureApproved: &ErasureRef{}, EventErasureRefused: &ErasureRef{},
 	EventPayloadErased: &ErasedEvidence{}, EventDisclosureErased: &ErasedEvidence{}, EventErasureCompleted: &ErasedRef{},

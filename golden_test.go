@@ -512,6 +512,21 @@ func sampleEvents() []*Event {
 			ID: "er-2", Erasure: "e-77", Log: "example.com/decisions", Ranges: []IndexRange{{5000, 5001}}, Count: 1, Digest: (&ErasedDigest{}).String(),
 		}},
 		{EventErasureCompleted, "", ErasedRef{"er-1"}},
+		{EventReviewOpened, "The half-year review of agents", ReviewOpened{
+			ID: "rv-2026h2", Scope: ReviewScope{Of: ReviewOfOwner, Owner: "payments"}, Reviewers: []Ref{{"reviewers", "group"}, {"rita", "user"}},
+			Deadline: at("2026-12-15T00:00:00Z"), Size: 214, Rows: 2, Digest: ReviewDigest([]ReviewRow{
+				{Row: 1, Identity: &agent, Event: 12}, {Row: 2, Grant: "g-ap-ann", Event: 13},
+			}),
+		}},
+		{EventReviewDecided, "Not used since March", ReviewDecided{
+			ID: "rv-2026h2", Row: 2, Reviewer: Ref{"rita", "user"}, Decision: ReviewModify, Change: "invoices below 1000 only", Seen: Digest([]byte("the row")),
+		}},
+		{EventReviewAcknowledged, "", ReviewAcknowledged{ID: "rv-2026h2", Owner: Ref{"ann", "user"}, Rows: []int{1, 2}}},
+		{EventReviewClosed, "", ReviewRef{"rv-2026h2"}},
+		{EventReviewRecorded, "Against the rules for payments of 2026", ReviewRecorded{
+			Policy: &PolicyRef{"payments", Digest([]byte("the bundle"))}, Reviewer: Ref{"rita", "user"},
+			Verdict: ReviewOutdated, FollowUp: "Instant payments are missing", Next: at("2027-05-20T00:00:00Z"),
+		}},
 	} {
 		made, err := NewEvent(e.typ, e.data)
 		if err != nil {

@@ -118,7 +118,8 @@ func concerns(e *aver.Event, fact func(aver.Ref) bool, d *aver.Decision) bool {
 	}
 	switch e.Type {
 	case aver.EventGapAccepted, aver.EventGapClosed, // what people say of findings, and do with records
-		aver.EventPopulationFixed, aver.EventSampleDrawn:
+		aver.EventPopulationFixed, aver.EventSampleDrawn,
+		aver.EventReviewOpened, aver.EventReviewDecided, aver.EventReviewAcknowledged, aver.EventReviewClosed, aver.EventReviewRecorded:
 		return false
 	case aver.EventPolicyPublished, aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventCredentialRevoked,
 		aver.EventDutyDelegated, aver.EventDutyRevoked: // who may approve counts when they approve

@@ -291,7 +291,8 @@ func (t *Tracker) concerned(e *aver.Event) []*authorization {
 	}
 	switch e.Type {
 	case aver.EventGapAccepted, aver.EventGapClosed, // what people say of findings, and do with records, changes no answer
-		aver.EventPopulationFixed, aver.EventSampleDrawn:
+		aver.EventPopulationFixed, aver.EventSampleDrawn,
+		aver.EventReviewOpened, aver.EventReviewDecided, aver.EventReviewAcknowledged, aver.EventReviewClosed, aver.EventReviewRecorded:
 		return nil
 	case aver.EventGrantRevoked:
 		var ref aver.GrantRef

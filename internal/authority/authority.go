@@ -38,6 +38,8 @@ type State struct {
 	duties          table[string, *Duty]
 	dutiesTo        table[aver.Ref, []string] // ids of duties, by whom they are delegated to
 	populations     table[string, *Population]
+	reviews         table[string, *Review]
+	reviewed        table[string, *ReviewRecord] // by what was reviewed
 	retention       retention
 }
 
@@ -110,6 +112,8 @@ func (s *State) freeze() {
 	s.duties.freeze()
 	s.dutiesTo.freeze()
 	s.populations.freeze()
+	s.reviews.freeze()
+	s.reviewed.freeze()
 	s.retention.freeze()
 }
 
@@ -126,8 +130,18 @@ func (s *State) apply(e *aver.Event) error {
 	if !ok {
 		return refuse(fmt.Errorf("this version of Aver does not know events of this type"))
 	}
-	if err := rule(s, e, Mark{Event: s.size, Time: e.Time, By: e.By, Reason: e.Reason}); err != nil {
+	review, item, carried, err := s.remediation(e)
+	if err != nil {
 		return refuse(err)
+	}
+	mark := Mark{Event: s.size, Time: e.Time, By: e.By, Reason: e.Reason}
+	if err := rule(s, e, mark); err != nil {
+		return refuse(err)
+	}
+	if carried {
+		next := *item
+		next.Remediated = &mark
+		s.reviews.put(review.ID, review.with(&next))
 	}
 	s.size++
 	s.time = e.Time
@@ -167,6 +181,11 @@ var rules = map[aver.EventType]func(*State, *aver.Event, Mark) error{
 	aver.EventDutyRevoked:        rule((*State).dutyRevoked),
 	aver.EventPopulationFixed:    rule((*State).populationFixed),
 	aver.EventSampleDrawn:        rule((*State).sampleDrawn),
+	aver.EventReviewOpened:       rule((*State).reviewOpened),
+	aver.EventReviewDecided:      rule((*State).reviewDecided),
+	aver.EventReviewAcknowledged: rule((*State).reviewAcknowledged),
+	aver.EventReviewClosed:       rule((*State).reviewClosed),
+	aver.EventReviewRecorded:     rule((*State).reviewRecorded),
 	aver.EventRetentionSet:       rule((*State).retentionSet),
 	aver.EventRetentionApproved:  rule((*State).retentionApproved),
 	aver.EventHoldPlaced:         rule((*State).holdPlaced),

@@ -39,6 +39,8 @@ type snapshotItem struct {
 	Gap        *GapAnswer        `json:"gap,omitempty"`
 	Duty       *Duty             `json:"duty,omitempty"`
 	Population *Population       `json:"population,omitempty"`
+	Review     *Review           `json:"review,omitempty"`
+	Reviewed   *ReviewRecord     `json:"reviewed,omitempty"`
 	Retention  *RetentionClass   `json:"retention,omitempty"`
 	Hold       *Hold             `json:"hold,omitempty"`
 	Erasure    *Erasure          `json:"erasure,omitempty"`
@@ -158,6 +160,16 @@ func (s *State) encode(out *json.Encoder, root string) error {
 	}
 	for _, p := range s.Populations() {
 		if err := out.Encode(snapshotItem{Population: p}); err != nil {
+			return err
+		}
+	}
+	for _, r := range s.Reviews() {
+		if err := out.Encode(snapshotItem{Review: r}); err != nil {
+			return err
+		}
+	}
+	for _, r := range s.ReviewRecords() {
+		if err := out.Encode(snapshotItem{Reviewed: r}); err != nil {
 			return err
 		}
 	}
@@ -323,6 +335,10 @@ func (s *State) restore(item snapshotItem) error {
 	case item.Population != nil:
 		s.populations.put(item.Population.ID, item.Population)
 	case s.restoreRetention(item):
+	case item.Review != nil:
+		s.reviews.put(item.Review.ID, item.Review)
+	case item.Reviewed != nil:
+		s.setReviewRecord(item.Reviewed)
 	default:
 		return fmt.Errorf("the line holds nothing")
 	}
