@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/aver-authz/aver"
@@ -38,6 +39,7 @@ type Result struct {
 	Again      aver.Outcome `json:"again"`                 // of a match or a mismatch
 	Missing    []string     `json:"missing,omitempty"`     // of an undetermined one: what deciding needs and the record lacks
 	Difference []string     `json:"differences,omitempty"` // of a mismatch
+	Grants     []string     `json:"grants,omitempty"`      // with candidate grants: ids of those in its chain
 }
 
 // Summary counts the verdicts.
@@ -68,15 +70,21 @@ type Flip struct {
 
 // Options configure [Run].
 type Options struct {
-	From, To  uint64                   // decision log indexes [From, To); To 0: to the end
-	Candidate *policy.Bundle           // decide with this bundle in place of the one of its name, or beside the others
-	Examples  int                      // how many examples of each sort; 0: 5
-	Workers   int                      // 0: one for each processor
-	Progress  func(done, total uint64) // called now and then; may be nil
-	Each      func(Result) error       // called for every decision, in order; may be nil
+	From, To  uint64         // decision log indexes [From, To); To 0: to the end
+	Candidate *policy.Bundle // decide with this bundle in place of the one of its name, or beside the others
+	// Grants are decided with in place of those of their ids ([authority.State.WithGrants]). Only decisions are decided
+	// again whose chain has one of them.
+	Grants   []*authority.Grant
+	Examples int                      // how many examples of each sort; 0: 5
+	Workers  int                      // 0: one for each processor
+	Progress func(done, total uint64) // called now and then; may be nil
+	Each     func(Result) error       // called for every decision, in order; may be nil
 	// EachActivity is called for every activity, in order; may be nil.
 	EachActivity func(ActivityResult) error
 }
+
+// whatIf tells whether decisions are made otherwise than they were.
+func (o *Options) whatIf() bool { return o.Candidate != nil || len(o.Grants) > 0 }
 
 const chunkSize = 256
 
@@ -94,8 +102,13 @@ func Run(ctx context.Context, authorityLog, decisionLog Log, o Options) (Summary
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	var whatIf func(*authority.State) *authority.State
-	if o.Candidate != nil {
-		whatIf = func(st *authority.State) *authority.State { return st.WithBundle(o.Candidate) }
+	if o.whatIf() {
+		whatIf = func(st *authority.State) *authority.State {
+			if o.Candidate != nil {
+				st = st.WithBundle(o.Candidate)
+			}
+			return st.WithGrants(o.Grants...)
+		}
 	}
 	r := &run{o: o, decisions: decisionLog, history: activity.NewHistory(authorityLog), chained: map[string]uint64{}, states: newStates(authorityLog, whatIf), flips: map[[2]aver.Outcome]*Flip{}, used: pdp.Usage{}, partial: o.From > 0}
 
@@ -214,7 +227,7 @@ type run struct {
 func (r *run) decideAll(c *chunk) ([]decided, error) {
 	out := make([]decided, 0, len(c.entries))
 	for i, e := range c.entries {
-		if isActivity(e.Entry) && r.o.Candidate != nil {
+		if isActivity(e.Entry) && r.o.whatIf() {
 			continue
 		}
 		var d decided
@@ -227,7 +240,9 @@ func (r *run) decideAll(c *chunk) ([]decided, error) {
 		if err != nil {
 			return nil, fmt.Errorf("decision log, entry %d: %w", e.Index, err)
 		}
-		out = append(out, d)
+		if d.activity != nil || len(r.o.Grants) == 0 || len(d.Grants) > 0 {
+			out = append(out, d)
+		}
 	}
 	return out, nil
 }
@@ -240,6 +255,14 @@ func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 	}
 	out := decided{Result: Result{Index: e.Index, ID: record.ID, Recorded: record.Decision.Outcome}, counters: record.Decision.Counters,
 		administration: record.PEP.Credential == aver.Self}
+	for _, g := range r.o.Grants {
+		if slices.Contains(req.Delegation(), g.ID) {
+			out.Grants = append(out.Grants, g.ID)
+		}
+	}
+	if len(r.o.Grants) > 0 && len(out.Grants) == 0 {
+		return out, nil // the candidates are nothing to it
+	}
 	if len(lacking) > 0 {
 		out.Verdict, out.Missing = Undetermined, lacking
 		return out, nil
@@ -261,7 +284,7 @@ func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 		return out, nil
 	}
 	out.Again, out.Verdict = again.Outcome, Match
-	if r.o.Candidate != nil {
+	if r.o.whatIf() {
 		if again.Outcome != record.Decision.Outcome {
 			out.Verdict = Mismatch
 			out.Difference = []string{fmt.Sprintf("outcome: recorded %s, with the candidate %s", record.Decision.Outcome, again.Outcome)}
@@ -329,7 +352,7 @@ func (r *run) collect(results []decided) error {
 		for _, c := range d.counters {
 			key := pdp.LimitKey{Grant: c.Grant, Name: c.Name}
 			before, known := r.used[key]
-			if (known || !r.partial) && before != c.Before && r.o.Candidate == nil {
+			if (known || !r.partial) && before != c.Before && !r.o.whatIf() {
 				d.Verdict = Mismatch
 				d.Difference = append(d.Difference, fmt.Sprintf("%s of grant %s: the record begins at %d, the one before ended at %d", c.Name, c.Grant, c.Before, before))
 			}
@@ -366,7 +389,7 @@ func (r *run) count(d Result) {
 	if *of++; *of <= uint64(r.o.Examples) {
 		r.out.Problems = append(r.out.Problems, d)
 	}
-	if r.o.Candidate == nil || d.Verdict != Mismatch {
+	if !r.o.whatIf() || d.Verdict != Mismatch {
 		return
 	}
 	pair := [2]aver.Outcome{d.Recorded, d.Again}
