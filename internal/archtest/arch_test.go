@@ -39,11 +39,12 @@ var layers = map[string][]string{
 	"internal/query":           {".", "internal/pdp"},
 	"internal/datadir":         {".", "internal/ledger", "internal/ledger/disk"},
 	"internal/authn":           {"."},
+	"internal/webhook":         {".", "internal/authority", "internal/pap"},
 	"internal/authn/authntest": {},
-	"internal/api":             {".", "internal/activity", "internal/authn", "internal/authority", "internal/pap", "internal/pdp", "internal/policy", "internal/why"},
+	"internal/api":             {".", "internal/activity", "internal/authn", "internal/authority", "internal/pap", "internal/pdp", "internal/policy", "internal/webhook", "internal/why"},
 	"internal/server": {
 		".", "internal/activity", "internal/api", "internal/authn", "internal/authority", "internal/datadir", "internal/ledger", "internal/ledger/disk", "internal/pap", "internal/pdp",
-		"internal/policy", "internal/replay", "internal/why",
+		"internal/policy", "internal/replay", "internal/webhook", "internal/why",
 	},
 	"internal/verify": {".", "internal/authority", "internal/datadir", "internal/ledger", "internal/pap", "internal/pdp"},
 	"internal/demo": {

@@ -73,6 +73,48 @@ func (a *Approval) State(now aver.Time) string {
 	return string(a.Status)
 }
 
+// Completed is the event by which the last approval that it took came; false:
+// there is none.
+func (a *Approval) Completed() (uint64, bool) {
+	if a.Until == 0 {
+		return 0, false
+	}
+	return a.Votes[len(a.Votes)-1].Event, true
+}
+
+// AsOf is where the request stood after an event of the log, at a time: pending,
+// approved, denied, expired (without having been approved) or cancelled.
+func (a *Approval) AsOf(event uint64, at aver.Time) string {
+	if a.Ended != nil && a.Ended.Event <= event {
+		if a.Status == ApprovalRefused {
+			return "denied"
+		}
+		return "cancelled"
+	}
+	switch done, ok := a.Completed(); {
+	case ok && done <= event:
+		return "approved"
+	case at >= a.Deadline:
+		return "expired"
+	}
+	return "pending"
+}
+
+// BatchState is where a batch stands whose items stand like this (ARAP Bulk):
+// pending while one is, the state that all have, or partial.
+func BatchState(items []string) string {
+	all := items[0]
+	for _, s := range items {
+		switch {
+		case s == "pending":
+			return s
+		case s != all:
+			all = "partial"
+		}
+	}
+	return all
+}
+
 // Approval returns a request for approval, whatever became of it.
 func (s *State) Approval(id string) (*Approval, bool) { return s.approvals.get(id) }
 
