@@ -505,13 +505,13 @@ func sampleEvents() []*Event {
 		{EventErasureApproved, "Nothing stands against it", ErasureRef{"e-77"}},
 		{EventErasureRefused, "There is a dispute", ErasureRef{"e-77"}},
 		{EventPayloadErased, "", ErasedEvidence{
-			ID: "er-1", Class: "payments", Log: "example.com/decisions", Ranges: []IndexRange{{120, 4096}, {4100, 4101}}, Count: 3977,
+			ID: "er-1", Class: "payments", Log: "example.com/decisions", Ranges: []IndexRange{{120, 4096}, {4100, 4101}}, Count: 3977, Authority: 35,
 			Digest: "-MBUidk8Fz0P7I3PO6S0ByQ7PZzAqaN7uorHkac6hoI", Counters: []Counter{{Name: "uses", Grant: "g-ap-ann", Before: 41, After: 42, Max: 100}},
 		}},
 		{EventDisclosureErased, "", ErasedEvidence{
-			ID: "er-2", Erasure: "e-77", Log: "example.com/decisions", Ranges: []IndexRange{{5000, 5001}}, Count: 1, Digest: (&ErasedDigest{}).String(),
+			ID: "er-2", Erasure: "e-77", Log: "example.com/decisions", Ranges: []IndexRange{{5000, 5001}}, Count: 1, Authority: 36, Digest: (&ErasedDigest{}).String(),
 		}},
-		{EventErasureCompleted, "", ErasedRef{"er-1"}},
+		{EventErasureCompleted, "", ErasedRef{ID: "er-1"}},
 		{EventReviewOpened, "The half-year review of agents", ReviewOpened{
 			ID: "rv-2026h2", Scope: ReviewScope{Of: ReviewOfOwner, Owner: "payments"}, Reviewers: []Ref{{"reviewers", "group"}, {"rita", "user"}},
 			Deadline: at("2026-12-15T00:00:00Z"), Size: 214, Rows: 2, Digest: ReviewDigest([]ReviewRow{

@@ -91,14 +91,19 @@ type ErasedEvidence struct {
 	Ranges  []IndexRange `json:"ranges"`            // ascending, apart from each other
 	Count   uint64       `json:"count"`             // of entries
 	Digest  string       `json:"digest"`            // of what goes: [ErasedDigest]
+	// Authority is how many events of the authority log were known when this was
+	// chosen. A hold that was placed since, or a rule that was changed, refuses it.
+	Authority uint64 `json:"authority"`
 	// Counters are how much of limits the records that go say was used, the last
 	// of each: limits stay used up.
 	Counters []Counter `json:"counters,omitempty"`
 }
 
-// ErasedRef names what was erased.
+// ErasedRef names what is gone now: an [ErasedEvidence], or all that a request
+// for erasure covers.
 type ErasedRef struct {
-	ID string `json:"id"`
+	ID      string `json:"id,omitempty"`
+	Erasure string `json:"erasure,omitempty"`
 }
 
 // Bounds of retention.

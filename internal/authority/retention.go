@@ -36,11 +36,15 @@ type Erasure struct {
 	Mark
 	Approved *Mark `json:"approved,omitempty"`
 	Refused  *Mark `json:"refused,omitempty"`
+	// Completed: all that it covers was erased.
+	Completed *Mark `json:"completed,omitempty"`
 }
 
-// State is where the request stands: requested, approved or refused.
+// State is where the request stands: requested, approved, refused or completed.
 func (e *Erasure) State() string {
 	switch {
+	case e.Completed != nil:
+		return "completed"
 	case e.Approved != nil:
 		return "approved"
 	case e.Refused != nil:
@@ -75,6 +79,7 @@ type retention struct {
 	payloads []erasedSpan // ascending, apart from each other
 	partly   []erasedSpan // disclosures, ascending; they may overlap
 	counters table[string, aver.Counter]
+	lastHold uint64 // size of the authority log right after a hold was last placed
 }
 
 type erasedSpan struct {
@@ -279,7 +284,7 @@ func (s *State) holdPlaced(h *aver.LegalHold, m Mark) error {
 	if old, ok := s.retention.holds.get(h.ID); ok {
 		return fmt.Errorf("the id %q was already used, by event %d", h.ID, old.Event)
 	}
-	s.retention.holds.put(h.ID, &Hold{LegalHold: *h, Mark: m})
+	s.setHold(&Hold{LegalHold: *h, Mark: m})
 	return nil
 }
 
@@ -296,8 +301,13 @@ func (s *State) holdReleased(r *aver.HoldRef, m Mark) error {
 	}
 	next := *h
 	next.Released = &m
-	s.retention.holds.put(r.ID, &next)
+	s.setHold(&next)
 	return nil
+}
+
+func (s *State) setHold(h *Hold) {
+	s.retention.holds.put(h.ID, h)
+	s.retention.lastHold = max(s.retention.lastHold, h.Event+1)
 }
 
 func (s *State) erasureRequested(r *aver.ErasureRequest, m Mark) error {
@@ -377,9 +387,13 @@ func (s *State) evidenceErased(e *aver.ErasedEvidence, kind aver.ErasureKind, m 
 	if old, ok := s.retention.erased.get(e.ID); ok {
 		return fmt.Errorf("the id %q was already used, by event %d", e.ID, old.Event)
 	}
+	if e.Authority > s.size || e.Authority < s.retention.lastHold {
+		return fmt.Errorf("it was chosen at %d events, and a hold was placed since", e.Authority)
+	}
 	if e.Class != "" {
-		if s.RetentionPeriod(e.Class) == 0 || kind != aver.ErasePayloads {
-			return fmt.Errorf("the class %s is kept for ever", e.Class)
+		c, _ := s.retention.classes.get(e.Class)
+		if s.RetentionPeriod(e.Class) == 0 || kind != aver.ErasePayloads || e.Authority <= c.InForce.Approved.Event {
+			return fmt.Errorf("the class %s is kept for ever, or was when it was chosen", e.Class)
 		}
 	} else if r, ok := s.retention.erasures.get(e.Erasure); !ok || r.Approved == nil || r.Kind != kind {
 		return fmt.Errorf("no such erasure %q was approved", e.Erasure)
@@ -426,6 +440,9 @@ func (s *State) setErased(e *Erased) {
 }
 
 func (s *State) erasureCompleted(r *aver.ErasedRef, m Mark) error {
+	if r.Erasure != "" {
+		return s.requestCompleted(r, m)
+	}
 	e, ok := s.retention.erased.get(r.ID)
 	switch {
 	case !ok:
@@ -441,13 +458,33 @@ func (s *State) erasureCompleted(r *aver.ErasedRef, m Mark) error {
 	return nil
 }
 
+// requestCompleted ends an approved request for erasure: nothing that it covers is left.
+func (s *State) requestCompleted(r *aver.ErasedRef, m Mark) error {
+	e, ok := s.retention.erasures.get(r.Erasure)
+	switch {
+	case !ok || e.Approved == nil || e.Completed != nil || r.ID != "":
+		return fmt.Errorf("the erasure %q was not approved, or was completed already", r.Erasure)
+	case m.By.Method != aver.MethodInternal:
+		return fmt.Errorf("only Aver itself records what it has erased, not %s", m.By.Name)
+	}
+	for _, part := range s.retention.erased.values() {
+		if part.Erasure == r.Erasure && part.Completed == nil {
+			return fmt.Errorf("some of the erasure %q is not completed, under the id %q", r.Erasure, part.ID)
+		}
+	}
+	next := *e
+	next.Completed = &m
+	s.retention.erasures.put(r.Erasure, &next)
+	return nil
+}
+
 // restoreRetention restores what one line of a snapshot says about the keeping of evidence; false if it says nothing.
 func (s *State) restoreRetention(item snapshotItem) bool {
 	switch {
 	case item.Retention != nil:
 		s.setClass(item.Retention)
 	case item.Hold != nil:
-		s.retention.holds.put(item.Hold.ID, item.Hold)
+		s.setHold(item.Hold)
 	case item.Erasure != nil:
 		s.retention.erasures.put(item.Erasure.ID, item.Erasure)
 	case item.Erased != nil:

@@ -56,6 +56,12 @@ func (k *keeper) must(by aver.By, reason string, typ aver.EventType, data any) {
 	}
 }
 
+// chosen is data of an erasure that was chosen just now.
+func (k *keeper) chosen(e aver.ErasedEvidence) aver.ErasedEvidence {
+	e.Authority = k.st.Size()
+	return e
+}
+
 func (k *keeper) refused(by aver.By, reason string, typ aver.EventType, data any, want string) {
 	k.t.Helper()
 	if err := k.try(by, reason, typ, data); err == nil || !strings.Contains(err.Error(), want) {
@@ -87,7 +93,7 @@ func TestErasingTakesTwoPersons(t *testing.T) {
 	if k.st.RetentionPeriod("payments") != 0 || k.st.RetentionClassOf("payment.approve") != "" {
 		t.Error("a rule that nobody approved is in force")
 	}
-	k.refused(byAver, "", aver.EventPayloadErased, erased("er-0", "payments", "", aver.IndexRange{From: 0, End: 1}), "kept for ever")
+	k.refused(byAver, "", aver.EventPayloadErased, k.chosen(erased("er-0", "payments", "", aver.IndexRange{From: 0, End: 1})), "kept for ever")
 	k.must(byPerson("bo"), "", aver.EventRetentionApproved, approval)
 	if k.st.RetentionPeriod("payments") != 3600 || k.st.RetentionClassOf("payment.approve") != "payments" || k.st.RetentionClassOf("read") != "" {
 		t.Error("the rule that was approved is not in force")
@@ -96,12 +102,12 @@ func TestErasingTakesTwoPersons(t *testing.T) {
 	request := aver.ErasureRequest{ID: "e-1", Kind: aver.ErasePayloads, Scope: aver.EvidenceScope{Class: "payments"}}
 	k.refused(byProgram, "why", aver.EventErasureRequested, request, "ci is no person")
 	k.must(byPerson("ann"), "why", aver.EventErasureRequested, request)
-	k.refused(byAver, "", aver.EventPayloadErased, erased("er-1", "", "e-1", aver.IndexRange{From: 0, End: 1}), "no such erasure")
+	k.refused(byAver, "", aver.EventPayloadErased, k.chosen(erased("er-1", "", "e-1", aver.IndexRange{From: 0, End: 1})), "no such erasure")
 	k.refused(byPerson("ann"), "", aver.EventErasureApproved, aver.ErasureRef{ID: "e-1"}, "somebody else has to approve it")
 	k.must(byPerson("bo"), "", aver.EventErasureApproved, aver.ErasureRef{ID: "e-1"})
 	k.refused(byPerson("bo"), "why", aver.EventErasureRefused, aver.ErasureRef{ID: "e-1"}, "approved already")
-	k.refused(byPerson("ann"), "", aver.EventPayloadErased, erased("er-1", "", "e-1", aver.IndexRange{From: 0, End: 1}), "only Aver itself")
-	k.must(byAver, "", aver.EventPayloadErased, erased("er-1", "", "e-1", aver.IndexRange{From: 0, End: 1}))
+	k.refused(byPerson("ann"), "", aver.EventPayloadErased, k.chosen(erased("er-1", "", "e-1", aver.IndexRange{From: 0, End: 1})), "only Aver itself")
+	k.must(byAver, "", aver.EventPayloadErased, k.chosen(erased("er-1", "", "e-1", aver.IndexRange{From: 0, End: 1})))
 }
 
 func TestWhatIsErasedIsFoundByIndex(t *testing.T) {
@@ -114,15 +120,16 @@ func TestWhatIsErasedIsFoundByIndex(t *testing.T) {
 	k.must(byPerson("bo"), "", aver.EventErasureApproved, aver.ErasureRef{ID: "e-1"})
 	first := erased("er-1", "standard", "", aver.IndexRange{From: 10, End: 20}, aver.IndexRange{From: 30, End: 31})
 	first.Counters = []aver.Counter{{Grant: "g", Name: "uses", Before: 6, After: 7, Max: 9}}
-	k.must(byAver, "", aver.EventPayloadErased, first)
+	k.must(byAver, "", aver.EventPayloadErased, k.chosen(first))
 	second := erased("er-2", "standard", "", aver.IndexRange{From: 20, End: 30})
 	second.Counters = []aver.Counter{{Grant: "g", Name: "uses", Before: 4, After: 5, Max: 9}}
-	k.must(byAver, "", aver.EventPayloadErased, second)
-	k.must(byAver, "", aver.EventDisclosureErased, erased("er-3", "", "e-1", aver.IndexRange{From: 5, End: 12}))
+	k.must(byAver, "", aver.EventPayloadErased, k.chosen(second))
+	k.must(byAver, "", aver.EventDisclosureErased, k.chosen(erased("er-3", "", "e-1", aver.IndexRange{From: 5, End: 12})))
+	k.refused(byAver, "", aver.EventErasureCompleted, aver.ErasedRef{Erasure: "e-1"}, "is not completed")
 	k.must(byAver, "", aver.EventErasureCompleted, aver.ErasedRef{ID: "er-1"})
 	k.refused(byAver, "", aver.EventErasureCompleted, aver.ErasedRef{ID: "er-1"}, "completed already")
 	for _, r := range []aver.IndexRange{{From: 0, End: 11}, {From: 19, End: 20}, {From: 30, End: 40}, {From: 12, End: 13}} {
-		k.refused(byAver, "", aver.EventPayloadErased, erased("er-4", "standard", "", r), "were erased before")
+		k.refused(byAver, "", aver.EventPayloadErased, k.chosen(erased("er-4", "standard", "", r)), "were erased before")
 	}
 
 	var buffer bytes.Buffer
@@ -170,6 +177,21 @@ func TestRetentionClassOfADecision(t *testing.T) {
 			t.Errorf("%s: %q, want %q", action, got, want)
 		}
 	}
+}
+
+// What was chosen before a hold was placed, or before the rule was in force, is not erased.
+func TestAHoldStopsWhatWasChosenBeforeIt(t *testing.T) {
+	k := newKeeper(t)
+	early := k.st.Size()
+	k.must(byPerson("ann"), "why", aver.EventRetentionSet, aver.RetentionRule{Class: "standard", Period: 1})
+	k.must(byPerson("bo"), "", aver.EventRetentionApproved, aver.RetentionApproval{Class: "standard", Proposed: k.st.Size() - 1})
+	e := erased("er-1", "standard", "", aver.IndexRange{From: 0, End: 1})
+	e.Authority = early
+	k.refused(byAver, "", aver.EventPayloadErased, e, "or was when it was chosen")
+	e.Authority = k.st.Size()
+	k.must(byPerson("ann"), "case 7", aver.EventHoldPlaced, aver.LegalHold{ID: "h-1"})
+	k.refused(byAver, "", aver.EventPayloadErased, e, "a hold was placed since")
+	k.must(byAver, "", aver.EventPayloadErased, k.chosen(e)) // that it is not covered is for who chose it to see
 }
 
 func TestHolds(t *testing.T) {

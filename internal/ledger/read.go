@@ -78,10 +78,17 @@ func (r *reader) Leaf(i uint64) ([]byte, error) {
 // Entries yields the entries from (included) to to (excluded), in order; the slices stay valid and must not be
 // changed. Of those that were erased it yields the leaf: see Entry.Erased. It fails with ErrNotFound at the first entry that is not committed. After an error it ends.
 func (r *reader) Entries(from, to uint64) iter.Seq2[Indexed, error] {
+	return r.entries(from, to, false)
+}
+
+// Leaves is [reader.Entries] for who needs the leaves only: payloads and private parts may be left out.
+func (r *reader) Leaves(from, to uint64) iter.Seq2[Indexed, error] { return r.entries(from, to, true) }
+
+func (r *reader) entries(from, to uint64, leavesOnly bool) iter.Seq2[Indexed, error] {
 	return func(yield func(Indexed, error) bool) {
 		size := r.head.Load().size
 		next := from
-		err := r.blocks(from, min(to, size), false, func(b entryBlock) bool {
+		err := r.blocks(from, min(to, size), leavesOnly, func(b entryBlock) bool {
 			for k, e := range b.entries {
 				next = b.first + uint64(k) + 1
 				if !yield(Indexed{Index: next - 1, Entry: e}, nil) {
