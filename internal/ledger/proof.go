@@ -51,6 +51,10 @@ func (r *reader) TreeHash(size uint64) (tlog.Hash, error) {
 	return h, proofError(err)
 }
 
+// Hashes reads the stored hashes (see tlog.StoredHashIndex) of the tree of the given size, each checked against that
+// tree's root before it is given out. ErrNotFound if the log is shorter.
+func (r *reader) Hashes(size uint64) (tlog.HashReader, error) { return r.hashReader(size) }
+
 // hashReader reads hashes of trees up to that size, authenticated against the checkpoint if it is long enough (all its
 // tiles are on the disk), else against the head.
 func (r *reader) hashReader(size uint64) (tlog.HashReader, error) {
