@@ -27,6 +27,7 @@ import (
 	"github.com/aver-authz/aver/internal/authn"
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/webhook"
 	"github.com/aver-authz/aver/internal/why"
 )
 
@@ -37,7 +38,8 @@ type Options struct {
 	Authority, Decisions Log
 	Activities           *activity.Point
 	Tracker              *activity.Tracker
-	Tokens               *authn.Verifier // of tokens of configured issuers; nil: there are none
+	Tokens               *authn.Verifier    // of tokens of configured issuers; nil: there are none
+	Webhooks             *webhook.Deliverer // nil: nobody is told of anything
 
 	// FindDecision returns the index of the record with an evaluation id; [pdp.ErrNotFound] if there is none.
 	FindDecision func(id string) (uint64, error)
@@ -108,6 +110,7 @@ type API struct {
 	pages   pageTokens                  // of searches
 
 	accesses accesses // to evidence
+	signals  *signalIntake
 }
 
 // New returns the handler.
@@ -137,6 +140,9 @@ func New(o Options) (*API, error) {
 	}
 	if a.pages, err = newPageTokens(); err != nil {
 		return nil, err
+	}
+	if a.signals, err = newSignalIntake(o.Registry); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	if err := a.registerExceptions(); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)

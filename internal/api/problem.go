@@ -62,6 +62,7 @@ var titles = map[string]string{
 	"refused":                "The change is refused",
 	"denied":                 "The policies of administration do not allow this",
 	"too-large":              "The request is too large",
+	"too-many":               "Too many requests",
 	"unsupported-media-type": "Unsupported media type",
 	"unavailable":            "Decisions and changes can't be recorded at the moment",
 	"timeout":                "The request took too long",
@@ -138,7 +139,7 @@ func refusal(refused *pap.RefusedError) *problem {
 	}
 	switch refused.Type {
 	case aver.EventPolicyPublished, aver.EventIdentityRegistered, aver.EventIdentityUpdated, aver.EventEntityPut,
-		aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventExceptionRequested:
+		aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventExceptionRequested, aver.EventSignalReceived:
 		return &problem{Slug: "refused", Status: http.StatusUnprocessableEntity, Detail: detail}
 	}
 	return &problem{Slug: "conflict", Status: http.StatusConflict, Detail: detail}
@@ -160,6 +161,13 @@ func (a *API) fail(c *call, err error) {
 	if p.Status == http.StatusServiceUnavailable {
 		a.metrics.unavailable.Inc()
 		c.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(max(p.retryAfter, time.Second).Seconds()))))
+	}
+	if p.Status == http.StatusTooManyRequests {
+		c.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(max(p.retryAfter, time.Second).Seconds()))))
+	}
+	if c.URL.Path == signalsSSFPath {
+		p.writeSET(c)
+		return
 	}
 	if strings.HasPrefix(c.URL.Path, "/access/") {
 		p.writeAuthZEN(c)

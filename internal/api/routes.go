@@ -74,6 +74,10 @@ var routes = []route{
 	{pattern: "POST /v1/exceptions/{id}/close", access: answer, handle: (*API).closeException},
 	{pattern: "POST /v1/exceptions/{id}/review", access: answer, handle: (*API).reviewException},
 
+	{pattern: "GET /v1/signals", access: read, handle: (*API).listSignals},
+	{pattern: "POST /v1/signals", access: tell, handle: (*API).receiveSignal},
+	{pattern: "POST " + signalsSSFPath, access: public, handle: (*API).receiveEventToken},
+
 	{pattern: "GET /v1/decisions", access: read, handle: (*API).listDecisions, evidence: readsEvidence},
 	{pattern: "GET /v1/decisions/{id}", access: read, handle: (*API).getDecision, evidence: readsEvidence},
 	{pattern: "GET /v1/decisions/{id}/proof", access: read, handle: (*API).proveDecision},

@@ -38,6 +38,16 @@ type Issuer struct {
 	Actors     *Actors   `yaml:"actors"`     // whom the act claim names; nil: nobody, and tokens with one are refused
 	API        *API      `yaml:"api"`        // nil: its tokens give no access to Aver
 	Tokens     *Audience `yaml:"tokens"`     // nil: its tokens are not accepted beside requests
+	Signals    *Signals  `yaml:"signals"`    // nil: it is no transmitter of signals
+}
+
+// Signals is what a transmitter of security event tokens may say.
+type Signals struct {
+	Audience string   `yaml:"audience"` // the aud claim
+	Events   []string `yaml:"events"`   // the types of events it may send, by name or URI; none: all that are understood
+	Others   []string `yaml:"others"`   // issuers of this file of whose parties it may speak besides its own
+	Email    *Naming  `yaml:"email"`    // whom a subject in the format email is; nil: nobody
+	Opaque   *Naming  `yaml:"opaque"`   // whom one in the format opaque is; nil: nobody
 }
 
 // TrustDomain is a SPIFFE trust domain.
@@ -161,6 +171,16 @@ func (c *Config) validate() error {
 		seen[id] = true
 	}
 	for _, is := range c.Issuers {
+		if is.Signals == nil {
+			continue
+		}
+		for _, other := range is.Signals.Others {
+			if !slices.ContainsFunc(c.Issuers, func(o Issuer) bool { return o.Issuer == other && other != is.Issuer }) {
+				return fmt.Errorf("issuer %q: signals: others: %q is not another issuer of this file", is.Issuer, other)
+			}
+		}
+	}
+	for _, is := range c.Issuers {
 		if is.Actors == nil {
 			continue
 		}
@@ -226,7 +246,33 @@ func (is *Issuer) validate() error {
 			return fmt.Errorf("%s: type: %q is one of Aver's own", n.what, n.typ)
 		}
 	}
+	if err := is.Signals.validate(); err != nil {
+		return fmt.Errorf("signals: %w", err)
+	}
+	if is.Signals != nil && is.API == nil && is.Tokens == nil {
+		return nil
+	}
 	return checkUse(is.API, is.Tokens, true)
+}
+
+func (s *Signals) validate() error {
+	if s == nil {
+		return nil
+	}
+	if s.Audience == "" {
+		return errors.New("audience: name what the aud claim has to hold")
+	}
+	for _, name := range s.Events {
+		if _, ok := aver.SignalTypeOf(name); !ok {
+			return fmt.Errorf("events: %q is not one that Aver understands", name)
+		}
+	}
+	for _, n := range []*Naming{s.Email, s.Opaque} {
+		if n != nil && (n.Type == "" || n.Claim != "" || aver.Reserved(n.Type)) {
+			return errors.New("email, opaque: name the type of the entities, and perhaps a prefix")
+		}
+	}
+	return nil
 }
 
 // naming and actors stand in for what is left out.
@@ -263,7 +309,7 @@ func (td *TrustDomain) validate() (id string, err error) {
 
 func checkUse(api *API, tokens *Audience, claim bool) error {
 	if api == nil && tokens == nil {
-		return errors.New("say what its tokens are for: api, tokens, or both")
+		return errors.New("say what its tokens are for: api, tokens, signals, or several")
 	}
 	if tokens != nil && (len(tokens.Audiences) == 0 || slices.Contains(tokens.Audiences, "")) {
 		return errors.New("tokens: audiences: name at least one")
