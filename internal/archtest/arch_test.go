@@ -37,7 +37,7 @@ var layers = map[string][]string{
 	"internal/replay":          {".", "internal/activity", "internal/authority", "internal/ledger", "internal/pap", "internal/pdp", "internal/policy"},
 	"internal/why":             {".", "internal/authority", "internal/pdp", "internal/policy"},
 	"internal/query":           {".", "internal/pdp"},
-	"internal/report/sample":   {".", "internal/ledger", "internal/pdp", "internal/query"},
+	"internal/report/sample":   {".", "internal/authority", "internal/ledger", "internal/pdp", "internal/query"},
 	"internal/datadir":         {".", "internal/ledger", "internal/ledger/disk"},
 	"internal/authn":           {"."},
 	"internal/webhook":         {".", "internal/authority", "internal/pap"},

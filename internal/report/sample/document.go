@@ -1,7 +1,6 @@
 package sample
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,9 +28,9 @@ type Document struct {
 
 // Event is an event of the authority log.
 type Event struct {
-	Index   uint64          `json:"index"`
-	Leaf    json.RawMessage `json:"leaf"`
-	Payload json.RawMessage `json:"payload"`
+	Index   uint64 `json:"index"`
+	Leaf    string `json:"leaf"` // the very bytes of the log, as text
+	Payload string `json:"payload"`
 }
 
 // NewDocument puts a population together. The checkpoint is that of its tree, since the auditor's; "" if there is none.
@@ -175,14 +174,14 @@ func (d *Document) checkNote(v note.Verifier) error {
 }
 
 func (d *Document) checkEvent() error {
-	leaf, err := aver.ParseLeaf(d.Event.Leaf)
+	leaf, err := aver.ParseLeaf([]byte(d.Event.Leaf))
 	if err != nil {
 		return err
 	}
-	if !leaf.Matches(d.Event.Payload) {
+	if !leaf.Matches([]byte(d.Event.Payload)) {
 		return errors.New("the event's leaf does not commit to it")
 	}
-	e, err := aver.ParseEvent(d.Event.Payload)
+	e, err := aver.ParseEvent([]byte(d.Event.Payload))
 	if err != nil {
 		return err
 	}
@@ -227,7 +226,7 @@ func (d *Document) checkPeriod() error {
 	s := &d.Statement
 	for i, text := range d.Proof.Leaves {
 		index := d.Proof.Begin + uint64(i)
-		leaf, err := aver.ParseLeaf(text)
+		leaf, err := aver.ParseLeaf([]byte(text))
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)
 		}
@@ -276,7 +275,7 @@ func (d *Document) checkRows() error {
 	}
 	var counted aver.Excluded
 	for i := s.First; i < s.End; i++ {
-		leaf, err := aver.ParseLeaf(d.Proof.Leaves[i-d.Proof.Begin])
+		leaf, err := aver.ParseLeaf([]byte(d.Proof.Leaves[i-d.Proof.Begin]))
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", i, err)
 		}

@@ -39,7 +39,7 @@ func (d *Document) full(ctx context.Context, log Log, progress func(done, total 
 		same bool
 	}{
 		{"the leaves of the period", again.First == s.First && again.End == s.End},
-		{"the payloads that are gone: some went, or came back, since it was fixed", slices.Equal(again.Missing, s.Missing)},
+		{"the payloads that are gone: some went, or came back, since it was fixed", slices.Equal(gone(again.Missing), gone(s.Missing))},
 		{"the rows", slices.Equal(again.Indexes, d.Rows)},
 		{"the numbers that are missing", slices.Equal(again.Gaps, s.Gaps)},
 		{"the leaves that are no rows", again.Excluded == s.Excluded},
@@ -67,6 +67,18 @@ func (d *Document) full(ctx context.Context, log Log, progress func(done, total 
 		}
 	}
 	return nil
+}
+
+// gone lists runs of missing leaves, whatever the reason.
+func gone(list []aver.MissingRange) (out []aver.MissingRange) {
+	for _, m := range list {
+		if n := len(out); n > 0 && out[n-1].End == m.First {
+			out[n-1].End = m.End
+			continue
+		}
+		out = append(out, aver.MissingRange{First: m.First, End: m.End})
+	}
+	return out
 }
 
 // Strata are what a sample can be stratified by.
@@ -131,7 +143,7 @@ func (d *Document) ValueOfLeaf(strata string) func(index uint64) (string, error)
 		if d.Proof == nil || index < d.Proof.Begin || index >= d.Proof.End() {
 			return "", fmt.Errorf("row %d is not among the leaves of the document", index)
 		}
-		leaf, err := aver.ParseLeaf(d.Proof.Leaves[index-d.Proof.Begin])
+		leaf, err := aver.ParseLeaf([]byte(d.Proof.Leaves[index-d.Proof.Begin]))
 		if err != nil || leaf.Outcome == nil {
 			return "", fmt.Errorf("row %d is no decision", index)
 		}

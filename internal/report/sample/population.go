@@ -19,6 +19,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/pdp"
 	"github.com/aver-authz/aver/internal/query"
@@ -59,6 +60,8 @@ type Request struct {
 	Tree     aver.TreeHead
 	Since    *aver.TreeHead // the tree that the auditor had before; nil: none
 	Progress func(done, total int64)
+	// Why says why the payload of an entry is gone; nil: nobody knows more than that it was erased.
+	Why func(index uint64) string
 }
 
 // Fixed is a population with what proves it.
@@ -189,7 +192,7 @@ func (f *Fixed) scan(ctx context.Context, log Log, r Request) error {
 			}
 			saw(a.PEP)
 		case e.Erased:
-			f.lack(e.Index, "erased")
+			f.lack(e.Index, r.Why)
 		default:
 			record, err := parse(leaf, e)
 			if err != nil {
@@ -220,12 +223,27 @@ func parse(leaf aver.Leaf, e ledger.Indexed) (*aver.Record, error) {
 }
 
 // lack notes that a leaf's payload is gone.
-func (f *Fixed) lack(index uint64, why string) {
+func (f *Fixed) lack(index uint64, reason func(uint64) string) {
+	why := "erased"
+	if reason != nil {
+		why = reason(index)
+	}
 	if n := len(f.Missing); n > 0 && f.Missing[n-1].End == index && f.Missing[n-1].Why == why {
 		f.Missing[n-1].End++
 		return
 	}
 	f.Missing = append(f.Missing, aver.MissingRange{First: index, End: index + 1, Why: why})
+}
+
+// WhyGone says by the authority's state why payloads are gone: those of a retention class whose period is over expired,
+// others were erased for a request.
+func WhyGone(st *authority.State) func(index uint64) string {
+	return func(index uint64) string {
+		if e, ok := st.PayloadErased(index); ok && e.Class != "" {
+			return "expired"
+		}
+		return "erased"
+	}
 }
 
 // gapsIn lists the numbers that are missing between those that are there.

@@ -1,7 +1,6 @@
 package sample
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -13,8 +12,8 @@ import (
 // left out, added or moved. Nothing of ours is needed to check it: see docs/sampling.md, which does it with the module
 // golang.org/x/mod/sumdb/tlog and with Python's standard library.
 type RangeProof struct {
-	Begin  uint64            `json:"begin"`  // index of the first leaf
-	Leaves []json.RawMessage `json:"leaves"` // the very bytes of the log
+	Begin  uint64   `json:"begin"`  // index of the first leaf
+	Leaves []string `json:"leaves"` // the very bytes of the log, as text so that nobody reformats them
 	// Nodes are the roots of the largest complete subtrees that cover the rest of the tree, from left to right.
 	Nodes []Node `json:"nodes,omitempty"`
 }
@@ -44,12 +43,12 @@ func cover(from, to uint64) (nodes []Node) {
 
 // prove makes the proof for the leaves [begin, end) of the tree of a size.
 func prove(log Log, begin, end, size uint64) (*RangeProof, error) {
-	p := &RangeProof{Begin: begin, Leaves: make([]json.RawMessage, 0, end-begin), Nodes: append(cover(0, begin), cover(end, size)...)}
+	p := &RangeProof{Begin: begin, Leaves: make([]string, 0, end-begin), Nodes: append(cover(0, begin), cover(end, size)...)}
 	for e, err := range log.Entries(begin, end) {
 		if err != nil {
 			return nil, err
 		}
-		p.Leaves = append(p.Leaves, e.Leaf)
+		p.Leaves = append(p.Leaves, string(e.Leaf))
 	}
 	if len(p.Nodes) == 0 {
 		return p, nil
@@ -111,7 +110,7 @@ func (p *RangeProof) Check(size uint64, root tlog.Hash) error {
 		add(place{n.Level, n.N}, n.Hash)
 	}
 	for i, leaf := range p.Leaves {
-		add(place{0, int64(p.Begin) + int64(i)}, tlog.RecordHash(leaf))
+		add(place{0, int64(p.Begin) + int64(i)}, tlog.RecordHash([]byte(leaf)))
 	}
 	got, err := tlog.TreeHash(int64(size), tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
 		out := make([]tlog.Hash, len(indexes))
