@@ -84,17 +84,7 @@ func thing(st *authority.State, e *aver.Event) (aver.Party, error) {
 		if err := json.Unmarshal(e.Data, &i); err != nil {
 			return aver.Party{}, err
 		}
-		properties := map[string]any{"ref": entityValue(i.Ref)}
-		if i.Kind == "" {
-			if known, ok := st.Identity(i.Ref); ok {
-				i = known.Identity
-			}
-		}
-		properties["kind"], properties["machine"] = string(i.Kind), i.Kind.Machine()
-		if i.Owner != "" {
-			properties["owner"] = i.Owner
-		}
-		return party("Identity", i.Ref.String(), properties), nil
+		return identityParty(st, i), nil
 	case aver.EventEntityPut, aver.EventEntityRemoved:
 		var ref aver.Ref
 		if err := json.Unmarshal(e.Data, &ref); err != nil {
@@ -168,6 +158,8 @@ func thing(st *authority.State, e *aver.Event) (aver.Party, error) {
 		return party("Signal", s.About.String(), map[string]any{
 			"about": entityValue(s.About), "fact": string(s.Fact), "type": s.Type, "source": s.Source,
 		}), nil
+	case aver.EventReviewOpened, aver.EventReviewDecided, aver.EventReviewAcknowledged, aver.EventReviewClosed, aver.EventReviewRecorded:
+		return reviewParty(st, e)
 	}
 	if e.Type.AboutEvidence() {
 		return evidenceParty(st, e)
@@ -181,6 +173,21 @@ func thing(st *authority.State, e *aver.Event) (aver.Party, error) {
 		return party("Population", d.Population, nil), err
 	}
 	return other(e)
+}
+
+// identityParty is an identity; of one without a kind what is known of it.
+func identityParty(st *authority.State, i aver.Identity) aver.Party {
+	properties := map[string]any{"ref": entityValue(i.Ref)}
+	if i.Kind == "" {
+		if known, ok := st.Identity(i.Ref); ok {
+			i = known.Identity
+		}
+	}
+	properties["kind"], properties["machine"] = string(i.Kind), i.Kind.Machine()
+	if i.Owner != "" {
+		properties["owner"] = i.Owner
+	}
+	return party("Identity", i.Ref.String(), properties)
 }
 
 func gapParty(e *aver.Event) (aver.Party, error) {

@@ -21,6 +21,10 @@ import (
 // [*DeniedError], and nothing was written. If a log cannot write, the error is the ledger's ([ledger.ErrUnavailable] and
 // others). With [ErrNotIncluded] the change is made all the same.
 func (p *Point) Do(ctx context.Context, who Administrator, reason string, typ aver.EventType, data any) (*Change, error) {
+	return p.do(ctx, who, reason, typ, data)
+}
+
+func (p *Point) do(ctx context.Context, who Administrator, reason string, typ aver.EventType, data any) (*Change, error) {
 	change, err := p.change(ctx, who, reason, typ, data)
 	if err != nil {
 		return nil, err
@@ -42,7 +46,7 @@ func (p *Point) change(ctx context.Context, who Administrator, reason string, ty
 		return nil, fmt.Errorf("catch up with the authority log: %w", err)
 	}
 	at := p.Current().State
-	event, err := p.newEvent(who.By, reason, typ, data, at.Time())
+	event, err := p.newEvent(who.By, reason, typ, data, at)
 	if err != nil {
 		return nil, &RefusedError{Type: typ, Err: err}
 	}
@@ -91,12 +95,25 @@ func (p *Point) decide(ctx context.Context, who Administrator, at, next *authori
 	if err != nil {
 		return fmt.Errorf("what %s is about: %w", event.Type, err)
 	}
+	if reviewer, ok := at.RemediatedBy(event); ok {
+		resource.Properties["review"], resource.Properties["reviewer"] = event.Review, entityValue(reviewer)
+	}
 	event.Decision, err = p.Permit(ctx, who, event.Type.Action(), resource)
 	return err
 }
 
 // newEvent makes an event that is not before the one it follows, even if the clock jumped back.
-func (p *Point) newEvent(by aver.By, reason string, typ aver.EventType, data any, last aver.Time) (*aver.Event, error) {
+func (p *Point) newEvent(by aver.By, reason string, typ aver.EventType, data any, at *authority.State) (*aver.Event, error) {
+	now, review := p.now(at), ""
+	switch d := data.(type) {
+	case ofState:
+		var err error
+		if data, err = d(at, now); err != nil {
+			return nil, err
+		}
+	case carryingOut:
+		data, review = d.data, d.review
+	}
 	event, err := aver.NewEvent(typ, data)
 	if err != nil {
 		return nil, err
@@ -106,7 +123,7 @@ func (p *Point) newEvent(by aver.By, reason string, typ aver.EventType, data any
 		return nil, fmt.Errorf("make an event's id: %w", err)
 	}
 	event.ID = id.String()
-	event.Time = max(aver.TimeOf(p.o.Now()), last)
+	event.Time, event.Review = now, review
 	event.By = by
 	event.Reason = reason
 	event.Salt = base64.RawURLEncoding.EncodeToString(random(16))
