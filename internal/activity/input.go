@@ -188,6 +188,9 @@ func (t *Tracker) read(e ledger.Indexed) (*item, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.Erased {
+		return nil, nil
+	}
 	if leaf.Kind == aver.KindActivity {
 		a, err := aver.ParseActivity(e.Payload)
 		if err != nil {

@@ -110,12 +110,25 @@ func (p *Point) record(ctx context.Context, a *aver.Activity) (*link, *ledger.Ti
 	if err := Judge(p.tracker.o.History, decision, prior, a); err != nil {
 		return nil, nil, err
 	}
-	ticket, err := p.pdp.Append(a)
+	class, err := classOf(decision)
+	if err != nil {
+		return nil, nil, err
+	}
+	ticket, err := p.pdp.Append(a, class)
 	if err != nil {
 		return nil, nil, err
 	}
 	p.tracker.enqueued(a, ticket)
 	return nil, ticket, nil
+}
+
+// classOf is the retention class of a decision's entry; "" if there is none.
+func classOf(decision ledger.Entry) (string, error) {
+	if decision.Leaf == nil {
+		return "", nil
+	}
+	leaf, err := aver.ParseLeaf(decision.Leaf)
+	return leaf.Class, err
 }
 
 // Judge says what Aver finds about an activity that has everything else: its

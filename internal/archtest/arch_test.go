@@ -35,6 +35,7 @@ var layers = map[string][]string{
 	"internal/policytest":      {".", "internal/authority", "internal/pdp", "internal/policy"},
 	"internal/activity":        {".", "internal/authority", "internal/ledger", "internal/pap", "internal/pdp"},
 	"internal/replay":          {".", "internal/activity", "internal/authority", "internal/ledger", "internal/pap", "internal/pdp", "internal/policy"},
+	"internal/retention":       {".", "internal/authority", "internal/ledger", "internal/pap", "internal/pdp"},
 	"internal/why":             {".", "internal/authority", "internal/pdp", "internal/policy"},
 	"internal/query":           {".", "internal/pdp"},
 	"internal/report/sample":   {".", "internal/authority", "internal/ledger", "internal/pdp", "internal/query"},
@@ -45,7 +46,7 @@ var layers = map[string][]string{
 	"internal/api":             {".", "internal/activity", "internal/authn", "internal/authority", "internal/pap", "internal/pdp", "internal/policy", "internal/webhook", "internal/why"},
 	"internal/server": {
 		".", "internal/activity", "internal/api", "internal/authn", "internal/authority", "internal/datadir", "internal/ledger", "internal/ledger/disk", "internal/pap", "internal/pdp",
-		"internal/policy", "internal/replay", "internal/webhook", "internal/why",
+		"internal/policy", "internal/replay", "internal/retention", "internal/webhook", "internal/why",
 	},
 	"internal/verify": {".", "internal/authority", "internal/datadir", "internal/ledger", "internal/pap", "internal/pdp"},
 	"internal/demo": {

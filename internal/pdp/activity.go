@@ -20,15 +20,16 @@ func (p *Point) Now() (*authority.State, aver.TreeHead, aver.Time) {
 }
 
 // Append gives an activity an id and a place in the log, without waiting for it
-// to be durable. Its time is one that [Point.Now] gave.
-func (p *Point) Append(a *aver.Activity) (*ledger.Ticket, error) {
+// to be durable. Its time is one that [Point.Now] gave, its retention class that
+// of the leaf of its decision.
+func (p *Point) Append(a *aver.Activity, class string) (*ledger.Ticket, error) {
 	a.ID, a.Kind, a.Semantics, a.Salt = evaluationID(a.Time), aver.KindActivity, aver.Semantics, salt()
 	payload, err := a.Canonical()
 	if err != nil {
 		return nil, fmt.Errorf("activity: %w", err)
 	}
 	leaf := aver.NewLeaf(a.Kind, a.ID, a.Time, payload)
-	leaf.Type = string(a.Status)
+	leaf.Type, leaf.Class = string(a.Status), class
 	return p.log.Enqueue(ledger.Entry{Leaf: leaf.AppendCanonical(nil), Payload: payload})
 }
 

@@ -23,7 +23,7 @@ func DecideAndEncode(t testing.TB, st *authority.State, req *aver.Request, now a
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := entry(r, disclosures)
+	e, err := entry(r, "", disclosures)
 	if err != nil {
 		t.Fatal(err)
 	}

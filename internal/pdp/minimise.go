@@ -186,17 +186,9 @@ func Disclose(request []byte, disclosures []string) (disclosed *aver.Request, mi
 	}
 	by := make(map[string][]any, len(disclosures))
 	for _, d := range disclosures {
-		plain, err := base64.RawURLEncoding.DecodeString(d)
+		list, err := parseDisclosure(d)
 		if err != nil {
-			return nil, nil, fmt.Errorf("disclosure: %w", err)
-		}
-		parsed, err := aver.ParseJSON(plain, aver.Limits{})
-		if err != nil {
-			return nil, nil, fmt.Errorf("disclosure: %w", err)
-		}
-		list, ok := parsed.([]any)
-		if !ok || len(list) != 3 {
-			return nil, nil, fmt.Errorf("disclosure: it is not [salt, name, value]")
+			return nil, nil, err
 		}
 		by[aver.Digest([]byte(d))] = list
 	}
@@ -269,6 +261,32 @@ func ParseDisclosures(private []byte) ([]string, error) {
 	var list []string
 	if err := json.Unmarshal(private, &list); err != nil {
 		return nil, fmt.Errorf("disclosures: %w", err)
+	}
+	return list, nil
+}
+
+// DisclosedValue reads the value of a disclosure.
+func DisclosedValue(disclosure string) (any, error) {
+	list, err := parseDisclosure(disclosure)
+	if err != nil {
+		return nil, err
+	}
+	return list[2], nil
+}
+
+// parseDisclosure reads the array [salt, name, value] of a disclosure.
+func parseDisclosure(disclosure string) ([]any, error) {
+	plain, err := base64.RawURLEncoding.DecodeString(disclosure)
+	if err != nil {
+		return nil, fmt.Errorf("disclosure: %w", err)
+	}
+	parsed, err := aver.ParseJSON(plain, aver.Limits{})
+	if err != nil {
+		return nil, fmt.Errorf("disclosure: %w", err)
+	}
+	list, ok := parsed.([]any)
+	if !ok || len(list) != 3 {
+		return nil, fmt.Errorf("disclosure: it is not [salt, name, value]")
 	}
 	return list, nil
 }

@@ -66,7 +66,8 @@ func Open(log *ledger.Log, o Options) (*Point, error) {
 		p.latest.Store(int64(leaf.Time))
 	}
 	var err error
-	p.usage, err = loadUsage(log, o.UsageFile, o.Logger)
+	st, _ := o.State()
+	p.usage, err = loadUsage(log, o.UsageFile, st.ErasedCounters(), o.Logger)
 	return p, err
 }
 
@@ -148,7 +149,7 @@ func (p *Point) Submit(q *Query, pep aver.PEP) (*Pending, error) {
 	for {
 		if p.usage.generation != p.log.Generation() {
 			// Records were dropped by a failure of the disk: their uses never were.
-			fresh, err := loadUsage(p.log, p.o.UsageFile, p.o.Logger)
+			fresh, err := loadUsage(p.log, p.o.UsageFile, st.ErasedCounters(), p.o.Logger)
 			if err != nil {
 				return nil, fmt.Errorf("usage of limits: %w", err)
 			}
@@ -179,7 +180,7 @@ func (p *Point) submit(st *authority.State, head aver.TreeHead, q *Query, pep av
 	if err != nil {
 		return nil, err
 	}
-	e, err := entry(record, disclosures)
+	e, err := entry(record, RetentionClass(st, q), disclosures)
 	if err != nil {
 		return nil, err
 	}

@@ -47,11 +47,19 @@ func NewRecord(st *authority.State, q *Query, d aver.Decision, e *Evidence, c Ci
 	}, disclosures, nil
 }
 
-// entry makes the log entry of a record.
-func entry(r *aver.Record, disclosures []string) (ledger.Entry, error) {
+// RetentionClass is the class of a query's record, as its leaf has it.
+func RetentionClass(st *authority.State, q *Query) string {
+	if q.administrative {
+		return aver.ClassAdministration
+	}
+	return st.RetentionClassOf(q.Request.Action.Name)
+}
+
+// entry makes the log entry of a record of a retention class.
+func entry(r *aver.Record, class string, disclosures []string) (ledger.Entry, error) {
 	payload := r.AppendCanonical(make([]byte, 0, 1536))
 	leaf := aver.NewLeaf(r.Kind, r.ID, r.Time, payload)
-	leaf.Outcome = &r.Decision.Outcome
+	leaf.Outcome, leaf.Class = &r.Decision.Outcome, class
 	e := ledger.Entry{Leaf: leaf.AppendCanonical(nil), Payload: payload}
 	if len(disclosures) > 0 {
 		private, err := json.Marshal(disclosures)

@@ -44,8 +44,9 @@ type usageEntry struct {
 }
 
 // loadUsage reads the saved usage, if it belongs to this log, and adds what the
-// log has since.
-func loadUsage(log *ledger.Log, file string, logger *slog.Logger) (*usage, error) {
+// log has since. Records that were erased are known by what was carried over of
+// them: what was used stays used.
+func loadUsage(log *ledger.Log, file string, carried []aver.Counter, logger *slog.Logger) (*usage, error) {
 	generation := log.Generation()
 	size, _ := log.Head()
 	u := &usage{Usage: Usage{}, generation: generation}
@@ -72,6 +73,10 @@ func loadUsage(log *ledger.Log, file string, logger *slog.Logger) (*usage, error
 			return nil, fmt.Errorf("entry %d: %w", e.Index, err)
 		}
 		u.add(record.Decision.Counters)
+	}
+	for _, c := range carried {
+		key := LimitKey{c.Grant, c.Name}
+		u.Usage[key] = max(u.Usage[key], c.After)
 	}
 	return u, nil
 }
