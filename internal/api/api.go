@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,6 +44,8 @@ type Options struct {
 	FindDecision func(id string) (uint64, error)
 	// Why explains the decision at an index of the decision log.
 	Why func(ctx context.Context, index uint64) (*why.Explanation, error)
+	// Populations fixes populations of decisions, for samples.
+	Populations *Populations
 	// Fault sorts the errors of the logs.
 	Fault func(error) Fault
 	// Ready is nil while decisions can be answered and recorded.
@@ -105,7 +106,7 @@ type API struct {
 	o       Options
 	mux     *http.ServeMux
 	metrics metrics
-	streams atomic.Int64                // of withdrawals
+	streams streams
 	origins *http.CrossOriginProtection // with NoAuth
 	pages   pageTokens                  // of searches
 
@@ -147,6 +148,7 @@ func New(o Options) (*API, error) {
 	if err := a.registerExceptions(); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
+	a.streams.init()
 	for _, rt := range routes {
 		a.mux.Handle(rt.pattern, a.handler(rt))
 	}

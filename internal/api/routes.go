@@ -61,9 +61,16 @@ var routes = []route{
 	{pattern: "GET " + accessRequestsPath + "/{id}", access: everybody, handle: (*API).getAccessRequest},
 	{pattern: "POST " + accessRequestsPath + "/{id}/cancel", access: evaluate, handle: (*API).cancelAccessRequest},
 	{pattern: "GET /v1/approvals", access: approvals, handle: (*API).listApprovals},
+	{pattern: "GET /v1/approvals/stream", access: approvals, handle: (*API).approvalStream, stream: true},
 	{pattern: "GET /v1/approvals/{id}", access: approvals, handle: (*API).getApproval},
 	{pattern: "POST /v1/approvals/{id}/approve", access: answer, handle: (*API).approve},
 	{pattern: "POST /v1/approvals/{id}/refuse", access: answer, handle: (*API).refuse},
+
+	{pattern: "GET /v1/duties", access: approvals, handle: (*API).listDuties},
+	{pattern: "POST /v1/duties", access: answer, handle: (*API).delegateDuty},
+	{pattern: "GET /v1/duties/{id}", access: approvals, handle: (*API).getDuty},
+	{pattern: "POST /v1/duties/{id}/revoke", access: answer, handle: (*API).revokeDuty},
+	{pattern: "GET /v1/webhooks", access: read, handle: (*API).listWebhooks},
 
 	{pattern: "GET /v1/exceptions", access: approvals, handle: (*API).listExceptions},
 	{pattern: "POST /v1/exceptions", access: answer, handle: (*API).requestException},
@@ -87,6 +94,11 @@ var routes = []route{
 	{pattern: "GET /v1/withdrawals", access: evaluate, handle: (*API).withdrawals, stream: true},
 	{pattern: "POST /v1/pep/heartbeat", access: evaluate, handle: (*API).heartbeat, quiet: true},
 	{pattern: "GET /v1/reconciliation", access: read, handle: (*API).reconciliation},
+
+	{pattern: "GET /v1/populations", access: read, handle: (*API).listPopulations},
+	{pattern: "POST /v1/populations", access: read, handle: (*API).fixPopulation, stream: true},
+	{pattern: "GET /v1/populations/{id}", access: read, handle: (*API).getPopulation},
+	{pattern: "POST /v1/populations/{id}/sample", access: read, handle: (*API).drawSample, stream: true},
 
 	{pattern: "GET /v1/events", access: read, handle: (*API).listEvents, evidence: readsEvidence},
 	{pattern: "GET /v1/events/{index}", access: read, handle: (*API).getEvent, evidence: readsEvidence},

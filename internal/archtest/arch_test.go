@@ -43,12 +43,15 @@ var layers = map[string][]string{
 	"internal/authn":           {"."},
 	"internal/webhook":         {".", "internal/authority", "internal/pap"},
 	"internal/authn/authntest": {},
-	"internal/api":             {".", "internal/activity", "internal/authn", "internal/authority", "internal/pap", "internal/pdp", "internal/policy", "internal/webhook", "internal/why"},
+	"internal/api":             {".", "internal/activity", "internal/authn", "internal/authority", "internal/pap", "internal/pdp", "internal/policy", "internal/query", "internal/report/sample", "internal/webhook", "internal/why"},
 	"internal/server": {
 		".", "internal/activity", "internal/api", "internal/authn", "internal/authority", "internal/datadir", "internal/ledger", "internal/ledger/disk", "internal/pap", "internal/pdp",
-		"internal/policy", "internal/replay", "internal/retention", "internal/webhook", "internal/why",
+		"internal/policy", "internal/replay", "internal/retention", "internal/report/sample", "internal/webhook", "internal/why",
 	},
 	"internal/verify": {".", "internal/authority", "internal/datadir", "internal/ledger", "internal/pap", "internal/pdp"},
+	"internal/report/pack": {
+		".", "evidence", "internal/authority", "internal/ledger", "internal/pdp", "internal/policy", "internal/query", "internal/replay", "internal/why",
+	},
 	"internal/demo": {
 		".", "client", "internal/datadir", "internal/policy", "internal/policytest", "internal/replay", "internal/server", "internal/verify",
 	},

@@ -28,6 +28,7 @@ import (
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/webhook"
 )
 
 // Server is an open data directory and what answers from it. Close it, or let [Server.Serve] do so.
@@ -39,6 +40,7 @@ type Server struct {
 	pap       *pap.Point
 	pdp       *pdp.Point
 	tracker   *activity.Tracker
+	webhooks  *webhook.Deliverer
 	api       *api.API
 	stopping  atomic.Bool
 
@@ -176,16 +178,19 @@ func (s *Server) openAPI() (err error) {
 	if err != nil {
 		return fmt.Errorf("issuers: %w", err)
 	}
+	if s.webhooks, err = s.openWebhooks(registry); err != nil {
+		return err
+	}
 	s.api, err = api.New(api.Options{
-		Tokens: tokens,
-		PDP:    s.pdp, PAP: s.pap,
+		Tokens: tokens, Webhooks: s.webhooks,
+		PDP: s.pdp, PAP: s.pap,
 		Activities: activity.NewPoint(s.pdp, s.tracker), Tracker: s.tracker,
 		Authority: logView(s.authority, authorityKey), Decisions: logView(s.decisions, decisionsKey),
 		FindDecision: func(id string) (uint64, error) {
 			size, _ := s.decisions.Head()
 			return pdp.Find(s.decisions, size, id)
 		},
-		Why: s.why, Fault: fault, Ready: s.Ready,
+		Why: s.why, Populations: s.populations(), Fault: fault, Ready: s.Ready,
 		Metrics:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Registry:    registry,
 		ExternalURL: s.cfg.ExternalURL, NoAuth: s.cfg.InsecureNoAuth, PublicLogs: s.cfg.PublicLogs,
@@ -242,7 +247,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12},
 	}
-	h.RegisterOnShutdown(s.tracker.Close) // which ends the streams
+	h.RegisterOnShutdown(s.tracker.Close)
+	h.RegisterOnShutdown(s.api.EndStreams)
 	served := make(chan error, 1)
 	go func() {
 		if s.cfg.TLSCert != "" {
@@ -282,6 +288,7 @@ func (s *Server) close() error {
 	if s.tracker != nil {
 		s.tracker.Close()
 	}
+	errs = append(errs, s.webhooks.Close())
 	if s.pap != nil {
 		errs = append(errs, s.pap.Close())
 	}

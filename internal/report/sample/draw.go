@@ -77,7 +77,7 @@ func Draw(p *aver.Population, rows []uint64, value func(index uint64) (string, e
 		Discarded: spec.Discarded,
 	}}
 	if err := out.Validate(); err != nil {
-		return nil, err
+		return nil, &WishError{err}
 	}
 	seed, err := Seed(out.Digest, p.Tree.Root, spec.Nonce)
 	if err != nil {
@@ -97,7 +97,7 @@ func Draw(p *aver.Population, rows []uint64, value func(index uint64) (string, e
 	drawn := draw(spec.Size)
 	for _, x := range spec.Discarded {
 		if !slices.Contains(drawn, x.Index) {
-			return nil, fmt.Errorf("row %d was not drawn, so it can't be set aside", x.Index)
+			return nil, &WishError{fmt.Errorf("row %d was not drawn, so it can't be set aside", x.Index)}
 		}
 		d.gone[x.Index] = true
 		drawn = draw(spec.Size)
@@ -209,7 +209,7 @@ func (d *drawer) stratify(value func(uint64) (string, error), size int) error {
 	total, k := len(d.rows), len(d.values)
 	size = min(size, total)
 	if size < k {
-		return fmt.Errorf("there are %d strata, so that a sample of %d can't have a row of each: ask for %d or more", k, size, k)
+		return &WishError{fmt.Errorf("there are %d strata, so that a sample of %d can't have a row of each: ask for %d or more", k, size, k)}
 	}
 	d.strata, d.share = map[string][]uint64{}, map[string]int{}
 	left := size - k

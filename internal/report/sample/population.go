@@ -59,6 +59,7 @@ type Request struct {
 	From, To aver.Time // [From, To)
 	Tree     aver.TreeHead
 	Since    *aver.TreeHead // the tree that the auditor had before; nil: none
+	Most     uint64         // leaves of the period; 0: [MaxLeaves]
 	Progress func(done, total int64)
 	// Why says why the payload of an entry is gone; nil: nobody knows more than that it was erased.
 	Why func(index uint64) string
@@ -80,21 +81,25 @@ var errChanging = errors.New("what is reported after a decision changes which de
 // entry of the period once; the index has no part in it.
 func Fix(ctx context.Context, log Log, r Request) (*Fixed, error) {
 	if !r.Query.Final() {
-		return nil, errChanging
+		return nil, &WishError{errChanging}
 	}
 	text := r.Query.String()
 	f := &Fixed{Population: aver.Population{
 		ID: r.ID, Query: text, QueryDigest: aver.Digest([]byte(text)), From: r.From, To: r.To, Log: log.Origin(), Tree: r.Tree, Since: r.Since,
 	}}
 	if r.To <= r.From {
-		return nil, errors.New("the period ends before it begins: --to must be later than --from")
+		return nil, &WishError{errors.New("the period ends before it begins: to must be later than from")}
 	}
 	var err error
 	if f.First, f.End, err = bounds(log, r.Tree.Size, r.From, r.To); err != nil {
 		return nil, err
 	}
-	if f.End-f.First > MaxLeaves {
-		return nil, fmt.Errorf("the period has %d entries, and a population at most %d: choose a shorter period", f.End-f.First, MaxLeaves)
+	most := uint64(MaxLeaves)
+	if r.Most > 0 {
+		most = min(most, r.Most)
+	}
+	if f.End-f.First > most {
+		return nil, &WishError{fmt.Errorf("the period has %d entries, and a population here at most %d: choose a shorter period", f.End-f.First, most)}
 	}
 	if err := f.scan(ctx, log, r); err != nil {
 		return nil, err

@@ -274,7 +274,7 @@ func TestPopulationsThatCannotBe(t *testing.T) {
 	}{
 		{"activity:completed", 0, 5, "changes which decisions this query matches"},
 		{"refund", 0, 5, "changes which decisions this query matches"},
-		{"", 5, 5, "--to must be later than --from"},
+		{"", 5, 5, "to must be later than from"},
 	} {
 		_, err := sample.Fix(context.Background(), log, sample.Request{ID: "p", Query: mustParse(t, test.query), From: second(test.from), To: second(test.to), Tree: tree})
 		if err == nil || !strings.Contains(err.Error(), test.want) {

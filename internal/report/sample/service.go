@@ -33,17 +33,20 @@ type Source struct {
 	// Checkpoint returns a signed checkpoint of all that was committed when it was called.
 	Checkpoint func(ctx context.Context) ([]byte, error)
 	Now        func() aver.Time
+	Most       uint64                    // as [Request.Most]
 	Why        func(index uint64) string // as [Request.Why]
 }
 
-// ErrWish says that what was asked for can't be, because of how it was asked.
-type ErrWish struct{ Err error }
+// WishError says that what was asked for can't be, because of how it was asked.
+type WishError struct{ Err error }
 
-func (e *ErrWish) Error() string { return e.Err.Error() }
-func (e *ErrWish) Unwrap() error { return e.Err }
+func (e *WishError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *WishError) Unwrap() error { return e.Err }
 
 // Fix fixes a population. The document is neither signed nor logged; see [Document.Sign]. The error is a [*query.Error],
-// an [*ErrWish], or one of reading the log.
+// a [*WishError], or one of reading the log.
 func (s *Source) Fix(ctx context.Context, w Wish) (*Document, error) {
 	q, err := query.Parse(w.Query)
 	if err != nil {
@@ -57,7 +60,7 @@ func (s *Source) Fix(ctx context.Context, w Wish) (*Document, error) {
 		w.To = now
 	}
 	if w.To > now {
-		return nil, &ErrWish{fmt.Errorf("the period ends at %s, in the future: what is still to come can't be fixed", w.To)}
+		return nil, &WishError{fmt.Errorf("the period ends at %s, in the future: what is still to come can't be fixed", w.To)}
 	}
 	checkpoint, err := s.Checkpoint(ctx)
 	if err != nil {
@@ -67,14 +70,14 @@ func (s *Source) Fix(ctx context.Context, w Wish) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := Request{ID: w.ID, Query: q, From: w.From, To: w.To, Tree: tree, Progress: w.Progress, Why: s.Why}
+	r := Request{ID: w.ID, Query: q, From: w.From, To: w.To, Tree: tree, Most: s.Most, Progress: w.Progress, Why: s.Why}
 	if w.Since != "" {
 		since, err := s.tree([]byte(w.Since))
 		if err != nil {
-			return nil, &ErrWish{fmt.Errorf("the earlier checkpoint: %w", err)}
+			return nil, &WishError{fmt.Errorf("the earlier checkpoint: %w", err)}
 		}
 		if since.Size > tree.Size {
-			return nil, &ErrWish{fmt.Errorf("the earlier checkpoint is one of %d entries, and the log has %d: it was rolled back", since.Size, tree.Size)}
+			return nil, &WishError{fmt.Errorf("the earlier checkpoint is one of %d entries, and the log has %d: it was rolled back", since.Size, tree.Size)}
 		}
 		r.Since = &since
 	}
@@ -111,6 +114,31 @@ func (s *Source) Again(ctx context.Context, p *aver.Population) (*Fixed, error) 
 	return f, nil
 }
 
+// Draw draws a sample from a population. Method "" is simple, or stratified if strata are named.
+func (s *Source) Draw(f *Fixed, spec Spec) (*Drawn, error) {
+	value, err := spec.settle(s.Log)
+	if err != nil {
+		return nil, err
+	}
+	return Draw(&f.Population, f.Indexes, value, spec)
+}
+
+// settle fills in the method, and returns what tells the stratum of a row.
+func (s *Spec) settle(log Log) (value func(uint64) (string, error), err error) {
+	if s.Method == "" {
+		s.Method = aver.SampleSimple
+		if s.Strata != "" {
+			s.Method = aver.SampleStratified
+		}
+	}
+	if s.Strata != "" {
+		if value, err = ValueOf(log, s.Strata); err != nil {
+			return nil, &WishError{err}
+		}
+	}
+	return value, nil
+}
+
 // Item identifies a row of a sample.
 type Item struct {
 	Index    uint64    `json:"index"`
@@ -125,8 +153,8 @@ type Sample struct {
 	*Drawn
 	Items []Item `json:"items"`           // in the order of the draw
 	Event *Event `json:"event,omitempty"` // by which it was drawn; nil: it was not logged
-	// Draws is how many samples were drawn from the population before; nil if nobody keeps count.
-	Draws *int `json:"earlier_draws,omitempty"`
+	// EarlierDraws is how many samples were drawn from the population before; nil if nobody keeps count.
+	EarlierDraws *int `json:"earlier_draws,omitempty"`
 }
 
 // NewSample says of each row what identifies it.
