@@ -38,6 +38,7 @@ var layers = map[string][]string{
 	"internal/retention":       {".", "internal/authority", "internal/ledger", "internal/pap", "internal/pdp"},
 	"internal/why":             {".", "internal/authority", "internal/pdp", "internal/policy"},
 	"internal/query":           {".", "internal/pdp"},
+	"internal/index":           {".", "internal/ledger", "internal/ledger/disk", "internal/pdp", "internal/query"},
 	"internal/report/sample":   {".", "internal/authority", "internal/ledger", "internal/pdp", "internal/query"},
 	"internal/datadir":         {".", "internal/ledger", "internal/ledger/disk"},
 	"internal/authn":           {"."},

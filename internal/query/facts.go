@@ -152,7 +152,7 @@ func (f *Facts) add(field Field, text string) {
 }
 
 func (f *Facts) party(field Field, r aver.Ref) {
-	if !r.IsZero() {
+	if r.ID != "" { // it can be missing in what was not a valid request
 		f.Terms = append(f.Terms, Term{field, r.Type, r.ID})
 	}
 }

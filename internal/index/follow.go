@@ -1,0 +1,303 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/ledger"
+	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/query"
+)
+
+const (
+	maxBatch  = 8192                   // entries in one transaction
+	pollEvery = 200 * time.Millisecond // how often Run looks for more
+	retryIn   = 5 * time.Second        // after a failure, how long Run waits
+)
+
+// Run follows the logs until the context ends. It does half of what one processor
+// could do at most, so that deciding goes first.
+func (x *Index) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		start := time.Now()
+		before := x.next.Load()
+		err := x.refresh(ctx, nil, maxBatch)
+		wait := pollEvery
+		switch {
+		case err != nil && ctx.Err() == nil:
+			x.o.Logger.Warn("the search index can't follow the logs at the moment", "error", err)
+			wait = retryIn
+		case x.next.Load()-before >= maxBatch:
+			wait = min(time.Since(start), pollEvery)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// Refresh brings the index up to the ends that the logs had when it was called.
+// progress is told of every step, if it is not nil.
+func (x *Index) Refresh(ctx context.Context, progress func(Status)) error {
+	for {
+		if err := x.refresh(ctx, progress, 0); err != nil {
+			return err
+		}
+		if x.damage.Load() == nil {
+			return nil
+		}
+	}
+}
+
+// refresh indexes at most that many entries, or all for 0.
+func (x *Index) refresh(ctx context.Context, progress func(Status), most uint64) error {
+	if x.o.ReadOnly {
+		return errors.New("index: it was opened for reading only")
+	}
+	x.following.Lock()
+	defer x.following.Unlock()
+	if bad := x.damage.Load(); bad != nil {
+		x.o.Logger.Warn("a part of the search index is damaged and is built again", "from_entry", bad.first, "error", bad.cause)
+		if err := x.drop(ctx, bad.first); err != nil {
+			return err
+		}
+	}
+	// The events first: what they say about decisions then concerns some that are indexed below.
+	events, _ := x.o.Authority.Head()
+	size, _ := x.o.Decisions.Head()
+	if most > 0 {
+		size = min(size, x.next.Load()+most)
+	}
+	for x.next.Load() < size {
+		from := x.next.Load()
+		to := min(from+maxBatch, size)
+		if err := x.decisions(ctx, from, to); err != nil {
+			return x.noteDamage(err)
+		}
+		x.next.Store(to)
+		if progress != nil {
+			progress(x.Status())
+		}
+	}
+	if head, _ := x.o.Decisions.Head(); most > 0 && size < head { // some of what the events concern may not be indexed yet
+		return nil
+	}
+	return x.noteDamage(x.events(ctx, events))
+}
+
+// noteDamage remembers which partition is to be built again.
+func (x *Index) noteDamage(err error) error {
+	var bad *damagedError
+	if errors.As(err, &bad) && !x.o.ReadOnly {
+		if old := x.damage.Load(); old == nil || old.first > bad.first {
+			x.damage.Store(bad)
+		}
+	}
+	return err
+}
+
+// partition returns the one that an entry belongs to; nil if it is gone.
+func (x *Index) partition(entry uint64) *partition {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for i := len(x.parts) - 1; i >= 0; i-- {
+		if p := x.parts[i]; p.first <= entry && entry < p.first+p.size {
+			return p
+		}
+	}
+	return nil
+}
+
+// decisions indexes the entries [from, to) of the decision log. What concerns
+// older partitions is written before the position is, so that after a crash it is
+// written again.
+func (x *Index) decisions(ctx context.Context, from, to uint64) error {
+	batches := map[uint64]*batch{} // by first entry
+	batchOf := func(entry uint64) *batch {
+		first := entry / x.o.Partition * x.o.Partition
+		if batches[first] == nil {
+			batches[first] = &batch{}
+		}
+		return batches[first]
+	}
+	for e, err := range x.o.Decisions.Entries(from, to) {
+		if err != nil {
+			return fmt.Errorf("index: decision log: %w", err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		runtime.Gosched() // deciding goes first
+		facts, l, err := read(e)
+		if err != nil {
+			x.o.Logger.Warn("an entry can't be read, so that it is searched by its leaf alone", "entry", e.Index, "error", err)
+		}
+		if facts != nil {
+			b := batchOf(e.Index)
+			b.decisions = append(b.decisions, facts)
+		}
+		if l != nil {
+			b := batchOf(l.decision)
+			b.late = append(b.late, *l)
+		}
+	}
+	last := (to - 1) / x.o.Partition * x.o.Partition
+	for first := from / x.o.Partition * x.o.Partition; first <= last; first += x.o.Partition {
+		batchOf(first).next = min(to, first+x.o.Partition)
+	}
+	return x.write(ctx, batches)
+}
+
+// write applies batches, the oldest partition's first.
+func (x *Index) write(ctx context.Context, batches map[uint64]*batch) error {
+	firsts := make([]uint64, 0, len(batches))
+	for first := range batches {
+		firsts = append(firsts, first)
+	}
+	slices.Sort(firsts)
+	for _, first := range firsts {
+		b := batches[first]
+		p := x.partition(first)
+		if p == nil {
+			if b.next == 0 { // of a partition that is gone
+				continue
+			}
+			var err error
+			if p, err = x.add(ctx, first); err != nil {
+				return err
+			}
+			b.authority = x.authority.Load()
+		}
+		if err := p.apply(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add makes a new partition. The one before is complete: its writer is closed.
+func (x *Index) add(ctx context.Context, first uint64) (*partition, error) {
+	// A crash may have left one that nothing was written to.
+	if err := removePartition(x.o.Dir, first); err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	p, err := openPartition(ctx, x.o.Dir, first, x.o.Partition, x.o.Decisions.Origin(), true)
+	if err != nil {
+		return nil, err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, old := range x.parts {
+		if old.write != nil {
+			if err := old.write.close(); err != nil {
+				return nil, errors.Join(fmt.Errorf("index: %w", err), p.close())
+			}
+			old.write = nil
+		}
+	}
+	x.parts = append(x.parts, p)
+	return p, nil
+}
+
+// read makes facts of a decision, or what an activity adds to one. With an error
+// the facts are those of the leaf.
+func read(e ledger.Indexed) (*query.Facts, *late, error) {
+	leaf, err := aver.ParseLeaf(e.Leaf)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch leaf.Kind {
+	case aver.KindDecision:
+		if e.Erased {
+			return query.FactsOfLeaf(e.Index, leaf), nil, nil
+		}
+		r, err := aver.ParseRecord(e.Payload)
+		if err != nil {
+			return query.FactsOfLeaf(e.Index, leaf), nil, err
+		}
+		return query.FactsOf(e.Index, r), nil, nil
+	case aver.KindActivity:
+		if e.Erased {
+			return nil, nil, nil
+		}
+		a, err := aver.ParseActivity(e.Payload)
+		if err != nil || a.Decision == nil || *a.Decision >= e.Index {
+			return nil, nil, err
+		}
+		return nil, &late{*a.Decision, e.Index, true, query.Reported(a)}, nil
+	}
+	return nil, nil, nil
+}
+
+// events indexes what the authority log says about decisions, up to a size.
+func (x *Index) events(ctx context.Context, size uint64) error {
+	from := x.authority.Load()
+	newest := x.partition(x.next.Load() - min(1, x.next.Load()))
+	if from >= size || newest == nil {
+		return nil
+	}
+	batches := map[uint64]*batch{}
+	for e, err := range x.o.Authority.Entries(from, size) {
+		if err != nil {
+			return fmt.Errorf("index: authority log: %w", err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		runtime.Gosched()
+		l, err := x.asked(e)
+		if err != nil {
+			return fmt.Errorf("index: authority log, event %d: %w", e.Index, err)
+		}
+		if l == nil {
+			continue
+		}
+		first := l.decision / x.o.Partition * x.o.Partition
+		if batches[first] == nil {
+			batches[first] = &batch{}
+		}
+		batches[first].late = append(batches[first].late, *l)
+	}
+	// The position comes last.
+	position := batches[newest.first]
+	delete(batches, newest.first)
+	if position == nil {
+		position = &batch{}
+	}
+	position.authority = size
+	if err := x.write(ctx, batches); err != nil {
+		return err
+	}
+	if err := newest.apply(ctx, position); err != nil {
+		return err
+	}
+	x.authority.Store(size)
+	return nil
+}
+
+// asked is what an event adds to a decision; nil if nothing.
+func (x *Index) asked(e ledger.Indexed) (*late, error) {
+	leaf, err := aver.ParseLeaf(e.Leaf)
+	if err != nil || e.Erased || leaf.Type != string(aver.EventApprovalRequested) {
+		return nil, err
+	}
+	event, err := aver.ParseEvent(e.Payload)
+	if err != nil {
+		return nil, err
+	}
+	var asked aver.ApprovalRequest
+	if err := event.DecodeData(&asked); err != nil {
+		return nil, err
+	}
+	decision, err := pdp.Find(x.o.Decisions, x.next.Load(), asked.Evaluation)
+	if errors.Is(err, pdp.ErrNotFound) {
+		return nil, nil
+	}
+	return &late{decision: decision, terms: query.Asked(&asked)}, err
+}

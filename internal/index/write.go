@@ -1,0 +1,374 @@
+package index
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/query"
+)
+
+// batch is what one transaction adds to a partition. It may be applied again.
+type batch struct {
+	decisions []*query.Facts // in the order of the log
+	late      []late
+	next      uint64 // the entry up to which decisions are complete; 0: as before
+	authority uint64 // the event up to which the authority log was read; 0: as before
+}
+
+// late is what was reported or asked for after a decision.
+type late struct {
+	decision uint64
+	report   uint64 // index of the activity, if reported
+	reported bool
+	terms    []query.Term
+}
+
+// maxTermsKept bounds how many numbers of terms a writer remembers.
+const maxTermsKept = 1 << 16
+
+// writer adds to a partition. There is one at a time, in one process.
+type writer struct {
+	conn       *sql.Conn
+	statements map[string]*sql.Stmt
+	terms      map[query.Term]int64
+	last       int64 // the highest number of a term
+	fresh      int64 // numbers above it were given in this transaction
+}
+
+func (p *partition) writer(ctx context.Context) (*writer, error) {
+	if p.write != nil {
+		return p.write, nil
+	}
+	conn, err := p.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{conn: conn, statements: map[string]*sql.Stmt{}, terms: map[query.Term]int64{}}
+	if err := conn.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM term").Scan(&w.last); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	p.write = w
+	return w, nil
+}
+
+func (w *writer) close() error {
+	var errs []error
+	for _, s := range w.statements {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(append(errs, w.conn.Close())...)
+}
+
+func (w *writer) statement(ctx context.Context, text string) (*sql.Stmt, error) {
+	if s := w.statements[text]; s != nil {
+		return s, nil
+	}
+	s, err := w.conn.PrepareContext(ctx, text)
+	if err == nil {
+		w.statements[text] = s
+	}
+	return s, err
+}
+
+func (w *writer) exec(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	s, err := w.statement(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	runtime.Gosched() // deciding goes first
+	return s.ExecContext(ctx, args...)
+}
+
+func (w *writer) row(ctx context.Context, text string, args []any, into ...any) error {
+	s, err := w.statement(ctx, text)
+	if err != nil {
+		return err
+	}
+	return s.QueryRowContext(ctx, args...).Scan(into...)
+}
+
+// apply adds a batch in one transaction.
+func (p *partition) apply(ctx context.Context, b *batch) (err error) {
+	w, err := p.writer(ctx)
+	if err != nil {
+		return p.damaged(err)
+	}
+	defer func() {
+		if err != nil { // what it remembers may not be in the file
+			err = p.damaged(errors.Join(err, w.close()))
+			p.write = nil
+		}
+	}()
+	if _, err := w.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	w.fresh = w.last
+	if err = p.add(ctx, w, b); err != nil {
+		_, rollback := w.exec(context.WithoutCancel(ctx), "ROLLBACK")
+		return errors.Join(err, rollback)
+	}
+	_, err = w.exec(ctx, "COMMIT")
+	return err
+}
+
+type place struct {
+	term  int64
+	block uint64
+}
+
+func comparePlaces(a, b place) int {
+	return cmp.Or(cmp.Compare(a.term, b.term), cmp.Compare(a.block, b.block))
+}
+
+func (p *partition) add(ctx context.Context, w *writer, b *batch) error {
+	postings := map[place][]uint16{}
+	numbers := map[place][]numbered{}
+	put := func(entry uint64, t query.Term) error {
+		for _, t := range widened(t) {
+			id, err := w.term(ctx, t)
+			if err != nil {
+				return err
+			}
+			at := place{id, (entry - p.first) / blockRows}
+			row := uint16((entry - p.first) % blockRows)
+			if list := postings[at]; len(list) == 0 || list[len(list)-1] != row {
+				postings[at] = append(list, row)
+			}
+		}
+		return nil
+	}
+	for _, f := range b.decisions {
+		for _, t := range f.Terms {
+			if err := put(f.Index, t); err != nil {
+				return err
+			}
+		}
+		for _, n := range f.Numbers {
+			id, err := w.term(ctx, query.Term{Field: numberName, Text: n.Name})
+			if err != nil {
+				return err
+			}
+			at := place{id, (f.Index - p.first) / blockRows}
+			numbers[at] = append(numbers[at], numbered{uint16((f.Index - p.first) % blockRows), n.Value})
+		}
+		if _, err := w.exec(ctx, "INSERT OR IGNORE INTO evaluation VALUES (?, ?)", evaluationKey(f.ID), int64(f.Index)); err != nil {
+			return err
+		}
+	}
+	for _, l := range b.late {
+		for _, t := range l.terms {
+			if err := put(l.decision, t); err != nil {
+				return err
+			}
+		}
+		if !l.reported {
+			continue
+		}
+		if _, err := w.exec(ctx, "INSERT OR IGNORE INTO report VALUES (?, ?)", int64(l.decision), int64(l.report)); err != nil {
+			return err
+		}
+	}
+	if err := w.putPostings(ctx, postings); err != nil {
+		return err
+	}
+	if err := w.putNumbers(ctx, numbers); err != nil {
+		return err
+	}
+	if err := p.putBlocks(ctx, w, b.decisions); err != nil {
+		return err
+	}
+	for name, value := range map[string]uint64{"next": b.next, "authority": b.authority} {
+		if value == 0 {
+			continue
+		}
+		if _, err := w.exec(ctx, "UPDATE meta SET value = ? WHERE name = ?", strconv.FormatUint(value, 10), name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// widened are a term and those that stand for all of its type and field.
+func widened(t query.Term) []query.Term {
+	any := query.Term{Field: t.Field}
+	if t.Type == "" {
+		return []query.Term{t, any}
+	}
+	return []query.Term{t, {Field: t.Field, Type: t.Type}, any}
+}
+
+// term returns the number of a term, and gives it one if it has none.
+func (w *writer) term(ctx context.Context, t query.Term) (int64, error) {
+	if id, ok := w.terms[t]; ok {
+		return id, nil
+	}
+	res, err := w.exec(ctx, "INSERT OR IGNORE INTO term VALUES (?, ?, ?, ?)", int64(t.Field), t.Text, t.Type, w.last+1)
+	if err != nil {
+		return 0, err
+	}
+	id := w.last + 1
+	if n, err := res.RowsAffected(); err != nil {
+		return 0, err
+	} else if n == 1 {
+		w.last++
+	} else if err := w.row(ctx, "SELECT id FROM term WHERE field = ? AND text = ? AND type = ?", []any{int64(t.Field), t.Text, t.Type}, &id); err != nil {
+		return 0, err
+	}
+	if len(w.terms) >= maxTermsKept {
+		clear(w.terms)
+	}
+	t.Text, t.Type = strings.Clone(t.Text), strings.Clone(t.Type) // not the record that they were cut from
+	w.terms[t] = id
+	return id, nil
+}
+
+func sortedPlaces[T any](m map[place][]T) []place {
+	out := make([]place, 0, len(m))
+	for at := range m {
+		out = append(out, at)
+	}
+	slices.SortFunc(out, comparePlaces)
+	return out
+}
+
+// stored reads what a table has at a place; nil if nothing.
+func (w *writer) stored(ctx context.Context, table string, at place) ([]byte, error) {
+	if at.term > w.fresh {
+		return nil, nil
+	}
+	var entries []byte
+	err := w.row(ctx, "SELECT entries FROM "+table+" WHERE term = ? AND block = ?", []any{at.term, int64(at.block)}, &entries)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return entries, err
+}
+
+func (w *writer) putPostings(ctx context.Context, postings map[place][]uint16) error {
+	block := newRows(blockRows)
+	for _, at := range sortedPlaces(postings) {
+		clear(block)
+		before, err := w.stored(ctx, "posting", at)
+		if err != nil {
+			return err
+		}
+		if !addPosting(block, before) {
+			return errContent
+		}
+		for _, row := range postings[at] {
+			block.set(uint64(row))
+		}
+		if _, err := w.exec(ctx, "INSERT OR REPLACE INTO posting VALUES (?, ?, ?)", at.term, int64(at.block), encodePosting(block)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) putNumbers(ctx context.Context, numbers map[place][]numbered) error {
+	for _, at := range sortedPlaces(numbers) {
+		before, err := w.stored(ctx, "number", at)
+		if err != nil {
+			return err
+		}
+		list := numbers[at]
+		if before != nil {
+			var all []numbered
+			if !decodeNumbers(before, func(row uint64, value int64) { all = append(all, numbered{uint16(row), value}) }) {
+				return errContent
+			}
+			list = append(all, list...)
+			slices.SortStableFunc(list, func(a, b numbered) int { return cmp.Or(cmp.Compare(a.row, b.row), cmp.Compare(a.value, b.value)) })
+			list = slices.Compact(list)
+		}
+		if _, err := w.exec(ctx, "INSERT OR REPLACE INTO number VALUES (?, ?, ?)", at.term, int64(at.block), encodeNumbers(list)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putBlocks notes which entries are decisions, and when they were made.
+func (p *partition) putBlocks(ctx context.Context, w *writer, decisions []*query.Facts) error {
+	for len(decisions) > 0 {
+		n := (decisions[0].Index - p.first) / blockRows
+		of := 1
+		for of < len(decisions) && (decisions[of].Index-p.first)/blockRows == n {
+			of++
+		}
+		block := newRows(blockRows)
+		times := map[uint16]int64{}
+		var entries, stored []byte
+		err := w.row(ctx, "SELECT entries, times FROM block WHERE block = ?", []any{int64(n)}, &entries, &stored)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if !addPosting(block, entries) || !decodeTimes(stored, func(row uint64, at aver.Time) { times[uint16(row)] = int64(at) }) {
+			return errContent
+		}
+		for _, f := range decisions[:of] {
+			row := (f.Index - p.first) % blockRows
+			block.set(row)
+			times[uint16(row)] = int64(f.Time)
+		}
+		list := make([]numbered, 0, len(times))
+		first, last := int64(1<<62), int64(-1<<62)
+		block.each(func(row uint64) bool {
+			at := times[uint16(row)]
+			list = append(list, numbered{uint16(row), at})
+			first, last = min(first, at), max(last, at)
+			return true
+		})
+		if _, err := w.exec(ctx, "INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?, ?)", int64(n), first, last, encodePosting(block), encodeTimes(list)); err != nil {
+			return err
+		}
+		decisions = decisions[of:]
+	}
+	return nil
+}
+
+// encodeTimes writes times as numbers, each as the difference to the one before.
+func encodeTimes(list []numbered) []byte {
+	differences := make([]numbered, len(list))
+	var last int64
+	for i, n := range list {
+		differences[i] = numbered{n.row, n.value - last}
+		last = n.value
+	}
+	return encodeNumbers(differences)
+}
+
+func decodeTimes(list []byte, yield func(row uint64, at aver.Time)) bool {
+	var at int64
+	return decodeNumbers(list, func(row uint64, difference int64) {
+		at += difference
+		yield(row, aver.Time(at))
+	})
+}
+
+// evaluationKey is an evaluation id as it is stored: the 16 bytes of the UUID.
+func evaluationKey(id string) []byte {
+	if len(id) == 36 && strings.ToLower(id) == id {
+		if key, err := hex.DecodeString(strings.ReplaceAll(id, "-", "")); err == nil && evaluationID(key) == id {
+			return key
+		}
+	}
+	return []byte(id)
+}
+
+// evaluationID writes a stored evaluation id.
+func evaluationID(key []byte) string {
+	if len(key) != 16 {
+		return string(key)
+	}
+	s := hex.EncodeToString(key)
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}
