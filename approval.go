@@ -44,8 +44,11 @@ type ApprovalCallback struct {
 	Events   []string `json:"events,omitempty"` // of [CallbackEvents]; none: all
 }
 
-// CallbackEvents lists what a callback can tell of: the ends of a request.
-func CallbackEvents() []string { return []string{"approved", "denied", "expired", "cancelled"} }
+// CallbackEvents lists what a callback can tell of: the ends of a request. Of
+// these, "failed" does not happen here.
+func CallbackEvents() []string {
+	return []string{"approved", "denied", "expired", "cancelled", "failed", "partial"}
+}
 
 // MaxBatch bounds how many approvals are asked for together.
 const MaxBatch = 100

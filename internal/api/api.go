@@ -46,6 +46,8 @@ type Options struct {
 	Why func(ctx context.Context, index uint64) (*why.Explanation, error)
 	// Populations fixes populations of decisions, for samples.
 	Populations *Populations
+	// Retention erases evidence.
+	Retention Retention
 	// Fault sorts the errors of the logs.
 	Fault func(error) Fault
 	// Ready is nil while decisions can be answered and recorded.
@@ -74,7 +76,7 @@ type Log struct {
 	Origin      string
 	VerifierKey string // C2SP signed-note
 	Head        func() (size uint64, root tlog.Hash)
-	// Entry returns leaf and payload of a committed entry.
+	// Entry returns leaf and payload of a committed entry; of one that was erased the leaf, with an error that is Erased.
 	Entry func(index uint64) (leaf, payload []byte, err error)
 	Leaf  func(index uint64) ([]byte, error)
 	// Checkpoint returns a signed checkpoint of at least that many entries, and its size.
@@ -99,6 +101,7 @@ const (
 	Unavailable           // the log can't write at the moment
 	NotFound              // there is no such entry or tree
 	TooLarge              // the entry would be too large
+	Erased                // the entry's payload was erased
 )
 
 // API is the HTTP handler.

@@ -219,7 +219,7 @@ func (a *API) sees(c *call, p *authority.Approval) bool {
 	}
 	who := c.caller.person
 	return who != nil && (a.state().MayApprove(p, *who, a.now()) == nil ||
-		slices.ContainsFunc(p.Votes, func(v authority.Vote) bool { return v.Approver == *who }))
+		slices.ContainsFunc(p.Votes, func(v authority.Vote) bool { return v.Approver == *who || v.OnBehalfOf == *who }))
 }
 
 func (a *API) listApprovals(c *call) error {
@@ -281,8 +281,9 @@ func (a *API) refuse(c *call) error { return a.vote(c, aver.EventApprovalRefused
 // vote answers a request for approval as the person whom the caller's credential belongs to.
 func (a *API) vote(c *call, typ aver.EventType) error {
 	var body struct {
-		Approver *aver.Ref `json:"approver,omitempty"`
-		Seen     string    `json:"seen,omitempty"`
+		Approver   *aver.Ref `json:"approver,omitempty"`
+		OnBehalfOf *aver.Ref `json:"on_behalf_of,omitempty"`
+		Seen       string    `json:"seen,omitempty"`
 		withReason
 	}
 	if err := a.decodeOptional(c, &body); err != nil {
@@ -296,7 +297,8 @@ func (a *API) vote(c *call, typ aver.EventType) error {
 	if err != nil {
 		return err
 	}
-	if err := a.state().MayApprove(p, who, a.now()); err != nil {
+	duty, err := a.state().Capacity(p, who, body.OnBehalfOf, a.now())
+	if err != nil {
 		return &problem{Slug: "forbidden", Status: http.StatusForbidden, Detail: err.Error()}
 	}
 	reason := c.reason(body.Reason)
@@ -310,7 +312,11 @@ func (a *API) vote(c *call, typ aver.EventType) error {
 	if body.Seen != "" && body.Seen != seen {
 		return conflict("what was seen is not what is shown now: look at the request for approval again")
 	}
-	made, err := a.do(c, reason, typ, aver.ApprovalVote{ID: p.ID, Approver: who, Seen: seen})
+	vote := aver.ApprovalVote{ID: p.ID, Approver: who, Seen: seen}
+	if duty != nil {
+		vote.Duty = duty.ID
+	}
+	made, err := a.do(c, reason, typ, vote)
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,7 @@ var titles = map[string]string{
 	"refused":                "The change is refused",
 	"denied":                 "The policies of administration do not allow this",
 	"too-large":              "The request is too large",
+	"erased":                 "The record was erased",
 	"too-many":               "Too many requests",
 	"unsupported-media-type": "Unsupported media type",
 	"unavailable":            "Decisions and changes can't be recorded at the moment",
@@ -123,6 +124,9 @@ func (a *API) problemOf(err error) *problem {
 			Detail: "the log can't be written at the moment, so nothing is decided or changed; the server tries again by itself"}
 	case NotFound:
 		return &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: "the log has no such entry"}
+	case Erased:
+		return &problem{Slug: "erased", Status: http.StatusGone,
+			Detail: "the record was erased: its class's period was over, or two people agreed to it; its leaf and its proofs remain, and GET /v1/erased says by which event"}
 	case TooLarge:
 		return &problem{Slug: "too-large", Status: http.StatusRequestEntityTooLarge, Detail: "the request is too large to be recorded: send less", cause: err}
 	}
@@ -139,7 +143,7 @@ func refusal(refused *pap.RefusedError) *problem {
 	}
 	switch refused.Type {
 	case aver.EventPolicyPublished, aver.EventIdentityRegistered, aver.EventIdentityUpdated, aver.EventEntityPut,
-		aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventExceptionRequested, aver.EventSignalReceived:
+		aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventRetentionSet, aver.EventHoldPlaced, aver.EventErasureRequested, aver.EventExceptionRequested, aver.EventSignalReceived, aver.EventDutyDelegated:
 		return &problem{Slug: "refused", Status: http.StatusUnprocessableEntity, Detail: detail}
 	}
 	return &problem{Slug: "conflict", Status: http.StatusConflict, Detail: detail}

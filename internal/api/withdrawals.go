@@ -10,22 +10,16 @@ import (
 	"github.com/aver-authz/aver"
 )
 
-const (
-	maxStreams     = 1000             // of withdrawals at once
-	writeTimeout   = 10 * time.Second // for a consumer to take what it is sent; a slower one has to connect again
-	keepAliveEvery = 15 * time.Second
-	maxWait        = time.Minute // of a long poll
-)
+const maxWait = time.Minute // of a long poll
 
 // withdrawals tells a PEP which of the authorizations that it holds have ended: as server-sent events, or to who asks
 // for JSON, after waiting for some up to ?wait=. What came behind the cursor comes first.
 func (a *API) withdrawals(c *call) error {
-	if a.streams.Add(1) > maxStreams {
-		a.streams.Add(-1)
-		return &problem{Slug: "unavailable", Status: http.StatusServiceUnavailable, retryAfter: 5 * time.Second,
-			Detail: fmt.Sprintf("%d callers wait for withdrawals already", maxStreams)}
+	leave, err := a.streams.enter(c.caller.name, 0)
+	if err != nil {
+		return err
 	}
-	defer a.streams.Add(-1)
+	defer leave()
 	q := c.URL.Query()
 	instance, cursor := c.Header.Get(instanceHeader), q.Get("after")
 	if text := q.Get("instance"); text != "" {
@@ -78,52 +72,19 @@ func (a *API) pollWithdrawals(c *call, instance, cursor string, wait time.Durati
 	}
 }
 
-// streamWithdrawals sends server-sent events until the caller goes, is too slow, loses its credential, or the server
-// stops.
+// streamWithdrawals sends them as server-sent events.
 func (a *API) streamWithdrawals(c *call, instance, cursor string) error {
-	control := http.NewResponseController(c.w.ResponseWriter)
-	_ = control.SetReadDeadline(time.Time{})
-	send := func(text string) bool {
-		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if _, err := c.w.Write([]byte(text)); err != nil {
-			return false
-		}
-		return control.Flush() == nil
-	}
-	h := c.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // a proxy must not hold it back
-	c.w.WriteHeader(http.StatusOK)
-	if !send("retry: 1000\n\n") {
-		return nil
-	}
-	alive := time.NewTicker(keepAliveEvery)
-	defer alive.Stop()
-	for {
+	return a.stream(c, route{pattern: "GET /v1/withdrawals", access: evaluate}, func() (string, bool, <-chan struct{}, error) {
 		list, next, more, changed := a.o.Tracker.Withdrawals(c.caller.name, instance, cursor)
 		cursor = next
 		var events strings.Builder
 		for _, w := range list {
 			data, err := json.Marshal(w)
 			if err != nil {
-				return err
+				return "", false, nil, err
 			}
 			fmt.Fprintf(&events, "id: %s\nevent: withdrawal\ndata: %s\n\n", w.Cursor, data)
 		}
-		if events.Len() > 0 && !send(events.String()) || changed == nil {
-			return nil
-		}
-		if more {
-			continue
-		}
-		select {
-		case <-changed:
-		case <-c.Context().Done():
-			return nil
-		case <-alive.C:
-			if a.authenticate(route{access: evaluate}, c) != nil || !send(": still here\n\n") {
-				return nil
-			}
-		}
-	}
+		return events.String(), more, changed, nil
+	})
 }

@@ -147,7 +147,7 @@ func (s *State) ApprovalWithKey(credential, key string) (*Approval, bool) {
 // MayApprove says why somebody may not answer the request at all, nil if they
 // may.
 func (s *State) MayApprove(a *Approval, who aver.Ref, now aver.Time) error {
-	_, err := s.Capacity(a, who, now)
+	_, err := s.Capacity(a, who, nil, now)
 	return err
 }
 

@@ -41,19 +41,33 @@ func (s *State) Duties() []*Duty {
 
 // Capacity says in which capacity somebody may answer a request for approval at
 // a time: in their own right (nil), or by the first of the duties delegated to
-// them that allows it. The error is why in none, one plain sentence.
-func (s *State) Capacity(a *Approval, who aver.Ref, now aver.Time) (*Duty, error) {
-	own := s.mayAnswer(a, who, nil, now)
-	if own == nil {
-		return nil, nil
+// them that allows it, or that is somebody's in particular. The error is why in
+// none, one plain sentence.
+func (s *State) Capacity(a *Approval, who aver.Ref, of *aver.Ref, now aver.Time) (*Duty, error) {
+	var refused error
+	if of == nil || *of == who {
+		if refused = s.mayAnswer(a, who, nil, now); refused == nil {
+			return nil, nil
+		}
 	}
 	ids, _ := s.dutiesTo.get(who)
 	for _, id := range ids { // as they were delegated
-		if d, _ := s.duties.get(id); s.mayAnswer(a, who, d, now) == nil {
+		d, _ := s.duties.get(id)
+		if of != nil && d.From != *of {
+			continue
+		}
+		err := s.mayAnswer(a, who, d, now)
+		if err == nil {
 			return d, nil
 		}
+		if of != nil {
+			refused = err
+		}
 	}
-	return nil, own
+	if refused == nil {
+		refused = fmt.Errorf("%s delegated no duty to %s", of, who)
+	}
+	return nil, refused
 }
 
 // mayAnswer says why somebody may not answer a request by a duty that was

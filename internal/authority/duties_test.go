@@ -131,13 +131,13 @@ func TestCapacity(t *testing.T) {
 	s := afterwards(t, append(asked(), delegateDuty("d", "user:paul", "user:kim"), delegateDuty("e", "user:lena", "user:kim"), delegateDuty("f", "user:luis", "user:lars"))...)
 	a, _ := s.Approval("ap")
 	for who, want := range map[string]string{"user:lena": "", "user:kim": "e", "user:lars": ""} { // lars is a lead himself
-		d, err := s.Capacity(a, ref(who), s.Time())
+		d, err := s.Capacity(a, ref(who), nil, s.Time())
 		if err != nil || (d == nil) != (want == "") || d != nil && d.ID != want {
 			t.Errorf("%s: %+v, %v", who, d, err)
 		}
 	}
 	for _, who := range []string{"user:kai", "user:paul", "user:rita"} {
-		if d, err := s.Capacity(a, ref(who), s.Time()); err == nil {
+		if d, err := s.Capacity(a, ref(who), nil, s.Time()); err == nil {
 			t.Errorf("%s may answer: %+v", who, d)
 		}
 	}

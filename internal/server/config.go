@@ -30,6 +30,8 @@ type Config struct {
 	TLSCert, TLSKey string
 	// Issuers is a file that says whose tokens are accepted; issuers.yaml in the data directory, if it is there.
 	Issuers string
+	// Webhooks is a file that says who is told of what; webhooks.yaml in the data directory, if it is there.
+	Webhooks string
 	// InsecureNoAuth takes everybody for an administrator. It is refused on anything but a loopback address.
 	InsecureNoAuth bool
 	// PublicLogs serves the logs' tiles without a token.

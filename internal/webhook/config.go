@@ -149,7 +149,7 @@ func (s *Signing) open(read func(string) ([]byte, error)) error {
 		}
 		text, err := read(s.SecretFile)
 		if err != nil {
-			return fmt.Errorf("secret_file: %w", err)
+			return fmt.Errorf("secret_file: %v", err) // not wrapped: that it is missing must not read as if there were no configuration
 		}
 		secrets = strings.Fields(string(text))
 	}

@@ -194,7 +194,7 @@ func (c *Callback) message(st *authority.State, base string, h *happening) (*mes
 		}
 		task, status = b.ID, authority.BatchState(items)
 	}
-	if status == "pending" || len(a.Callback.Events) > 0 && !slices.Contains(a.Callback.Events, status) && status != "partial" {
+	if status == "pending" || len(a.Callback.Events) > 0 && !slices.Contains(a.Callback.Events, status) {
 		return nil, nil
 	}
 	body, err := json.Marshal(callbackBody{State: a.Callback.State, Task: callbackTask{
