@@ -7,16 +7,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/aver-authz/aver/evidence"
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/verify"
 )
 
 func (c *cli) verify() *cobra.Command {
 	var data string
-	var keys []string
+	var keys, witnesses []string
 	cmd := &cobra.Command{
-		Use:   "verify --data DIR [--key VKEY ...]",
-		Short: "Check that both logs are whole, signed and consistent",
+		Use:   "verify --data DIR | FILE [--key VKEY ...]",
+		Short: "Check that both logs, or an evidence pack, are whole, signed and consistent",
 		Long: `Checks every byte of both logs: segments, tiles, entry bundles, checkpoints and signatures; that each
 leaf commits to its payload; that the authority log's events may follow one another; and that every
 decision cites the authority log by its true root. It reads only, and a server may run meanwhile.
@@ -25,13 +26,25 @@ Two verdicts, never one. Integrity: the logs are consistent with a key. Trust: i
 expected. The second needs the verifier keys (aver log key) from somebody you believe, given with --key;
 without them the keys are those that lie in the directory itself, and trust is not established.
 
+With FILE, an evidence pack (aver pack), it checks that instead, ZIP or page: manifest, digests, checkpoints,
+inclusion and consistency proofs, payloads, disclosures, policies; and decides every decision again. No script
+of a page is run; whether it is a published one is told. Here the decision log's key is enough.
+
 Exit status: 0 nothing wrong; 1 something is wrong, and it is named; 2 the check could not be made.`,
 		Example: `  aver verify --data ./data
   aver verify --data ./data --key "$(cat authority.vkey)" --key "$(cat decisions.vkey)"
-  aver verify --data ./data --json | jq .logs[].root`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if data == "" {
+  aver verify --data ./data --json | jq .logs[].root
+  aver verify denials.html --key "$(cat decisions.vkey)"`,
+		Args: between(0, "FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 1 && data != "":
+				return errors.New("give --data DIR or the FILE of a pack, not both")
+			case len(args) == 1:
+				return c.verifyPack(cmd.Context(), args[0], evidence.Options{Keys: keys, Witnesses: witnesses})
+			case len(witnesses) > 0:
+				return errors.New("--witness is for a pack: give its FILE")
+			case data == "":
 				return errNoData
 			}
 			show, wipe := c.progress("bytes")
@@ -52,6 +65,7 @@ Exit status: 0 nothing wrong; 1 something is wrong, and it is named; 2 the check
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", "", "the data directory `DIR`")
+	cmd.Flags().StringArrayVar(&witnesses, "witness", nil, "a witness's verifier key `VKEY`: it must have cosigned both checkpoints of the pack")
 	cmd.Flags().StringArrayVar(&keys, "key", nil, "a verifier key `VKEY` that you trust (C2SP signed-note); repeat for the other log")
 	return cmd
 }
