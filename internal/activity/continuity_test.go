@@ -18,7 +18,15 @@ const workPolicies = `
 @id("frozen") forbid (principal, action, resource) when { resource has frozen && resource.frozen };
 @id("folder") forbid (principal, action, resource in folder::"closed");
 @id("inactive") forbid (principal, action, resource)
-when { context.aver.actor.expired || context.aver.actor.status == "suspended" || context.aver.actor.status == "retired" };`
+when { context.aver.actor.expired || context.aver.actor.status == "suspended" || context.aver.actor.status == "retired" };
+@id("signals") forbid (principal, action, resource)
+when {
+  context.aver has signals &&
+  (context.aver.signals has account && context.aver.signals.account.status == "disabled" ||
+   context.aver.signals has session ||
+   context.aver.signals has device && context.aver.signals.device.status == "not-compliant" ||
+   context.aver.signals has session_risk && context.aver.signals.session_risk.level == "HIGH")
+};`
 
 // brute decides again at every millisecond and after every event.
 func brute(c *company, record *aver.Record, req *aver.Request, until aver.Time) (lapsed bool, at aver.Time, event *uint64) {
@@ -56,7 +64,7 @@ func brute(c *company, record *aver.Record, req *aver.Request, until aver.Time) 
 }
 
 // B5, G6: for random interleavings of grants, revocations, changes of identities,
-// entities and policies, continuity is what deciding again at every millisecond
+// entities and policies, and signals, continuity is what deciding again at every millisecond
 // and every event says.
 func TestContinuityEqualsBruteForce(t *testing.T) {
 	lapses := map[string]int{}
@@ -118,7 +126,9 @@ func TestContinuityEqualsBruteForce(t *testing.T) {
 		used := pdp.Usage{}
 		for range 120 {
 			c.now += aver.Time(r.IntN(4))
-			switch r.IntN(14) {
+			switch r.IntN(16) {
+			case 14, 15:
+				c.do(aver.EventSignalReceived, randomSignal(r, c))
 			case 0:
 				issue()
 			case 1:
@@ -172,6 +182,12 @@ func TestContinuityEqualsBruteForce(t *testing.T) {
 				if r.IntN(4) == 0 {
 					parts = `,"parts":["a",{"id":"b","properties":{"frozen":` + oneOf("true", "false") + `}}]`
 				}
+				if r.IntN(2) == 0 {
+					parts += `,"session":` + oneOf(`"s-1"`, `{"id":"s-1","issuer":"idp"}`, fmt.Sprintf(`{"id":"s-2","started":%q}`, c.now-aver.Time(r.IntN(9))))
+				}
+				if r.IntN(3) == 0 {
+					parts += `,"device":` + oneOf(`"d-1"`, `{"id":"d-2"}`)
+				}
 				record, req := c.decide(fmt.Sprintf(
 					`{"subject":{"type":%q,"id":%q},"action":{"name":%q},"resource":{"type":"doc","id":%q},"context":{"delegation":[%s]%s}}`,
 					who.Type, who.ID, oneOf("read", "write"), oneOf("1", "2"), chain, parts), used)
@@ -206,12 +222,31 @@ func TestContinuityEqualsBruteForce(t *testing.T) {
 			lapses[string(got.Lapse.Type)]++
 		}
 	}
-	for _, some := range []string{"held", "event", "expiry", "grant.revoked", "identity.suspended", "identity.updated", "entity.put", "policy.activated"} {
+	for _, some := range []string{"held", "event", "expiry", "grant.revoked", "identity.suspended", "identity.updated", "entity.put", "policy.activated", "signal.received"} {
 		if lapses[some] == 0 {
 			t.Errorf("no random authorization %s: %v", some, lapses)
 		}
 	}
 	t.Log(lapses)
+}
+
+// randomSignal says something of somebody, a session or a device, perhaps late.
+func randomSignal(r *rand.Rand, c *company) *aver.Signal {
+	one := func(list ...string) string { return list[r.IntN(len(list))] }
+	report := []aver.SignalReport{
+		{Event: one("account-disabled", "account-enabled", "account-enabled"), About: ref("user", one("ann", "bo"))},
+		{Event: one("account-disabled", "account-enabled", "account-enabled"), About: ref("ai_agent", one("bot", "sub"))},
+		{Event: "session-revoked", About: ref("session", one("s-1", "s-2", "s-3", "s-4")), Issuer: one("", "idp", "other")},
+		{Event: one("session-revoked", "session-established", "session-established"), About: ref("user", one("ann", "bo"))},
+		{Event: "device-compliance-change", About: ref("device", one("d-1", "d-2")), Details: map[string]any{"current_status": one("compliant", "not-compliant")}},
+		{Event: "risk-level-change", About: ref("session", one("s-1", "s-2")), Issuer: one("", "idp"), Details: map[string]any{"current_level": one("LOW", "HIGH")}},
+	}[r.IntN(6)]
+	report.ID, report.At = fmt.Sprint(len(c.entries)), c.now-aver.Time(r.IntN(12))
+	s, err := report.Signal(`credential::"admin"`, c.now)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return s
 }
 
 // A policy that came later and reads what the record does not hold shows nothing,

@@ -21,6 +21,8 @@ const livingPolicies = `
 @id("agents") permit (principal is ai_agent, action == Action::"pay", resource is payment) when { context.aver.delegated };
 @id("frozen") @overridable("break_glass") forbid (principal, action, resource is payment) when { resource.frozen };
 @id("barred") forbid (principal in group::"barred", action, resource);
+@id("disabled") forbid (principal, action, resource) when { context.aver has signals.account && context.aver.signals.account.status == "disabled" };
+@id("revoked") forbid (principal, action, resource) when { context.aver has signals.session };
 @id("eyes") @gate("escalate") @approvers("leads") @approvals("2") @within("2m")
 forbid (principal, action, resource is payment) when { resource.amount > 100 };
 `
@@ -63,13 +65,14 @@ func (l *logs) try(typ aver.EventType, data any) bool {
 // Authority changes while requests are made: grants and groups come and go, approvals are asked for, answered and taken
 // back, exceptions begin and end. Whatever the order, a permit never exceeds what each who delegated holds at that
 // moment nor outlives its chain, an approval is used at most once and by nobody else's leave than the approvers', what
-// the policies do not allow only an exception does, and everything decides again to the byte.
+// the policies do not allow only an exception does, nothing is permitted to or for somebody whose account is disabled or in a
+// session that was revoked, and everything decides again to the byte.
 func TestAuthorityThatLives(t *testing.T) {
 	total := map[string]int{}
 	for seed := range uint64(12) {
 		live(t, rand.New(rand.NewPCG(seed, 7)), total)
 	}
-	for _, what := range []string{"permitted", "approved", "excepted", "delegated", "approval_used", "approval_expired", "grant_revoked"} {
+	for _, what := range []string{"permitted", "approved", "excepted", "delegated", "approval_used", "approval_expired", "grant_revoked", "signal", "late signal", "heeded"} {
 		if total[what] == 0 {
 			t.Errorf("nothing random was ever %s, so it was not tested: %v", what, total)
 		}
@@ -90,8 +93,11 @@ func live(t *testing.T, r *rand.Rand, total map[string]int) {
 	grants, approvals, exceptions := []string{"g-0"}, []string{"none"}, []string{"none"}
 	asked := map[string]string{} // approval :: the request it is for
 	used := map[string]int{}
+	told := watched{account: map[aver.Ref]said{}, session: map[string]bool{}}
 	for n := range 250 {
-		switch r.IntN(12) {
+		switch r.IntN(13) {
+		case 12:
+			told.signal(l, r, fmt.Sprint("s-", n), ref("user", one(people)), total)
 		case 0:
 			id := fmt.Sprint("g-", n)
 			if l.try(aver.EventGrantIssued, aver.Grant{ID: id, From: ref("user", one(people)), To: ref("ai_agent", "bot"), Actions: []string{"pay"}, Resources: []aver.ResourceScope{{Type: "payment"}}, Limits: &aver.GrantLimits{Uses: 5}}) {
@@ -133,7 +139,9 @@ func live(t *testing.T, r *rand.Rand, total map[string]int) {
 			l.try(aver.EventExceptionReviewed, aver.ExceptionReview{ID: id, Reviewer: ref("user", one(people)), Verdict: aver.Justified})
 		default:
 			request := randomPayment(r, one(people), one(grants), asked, approvals)
-			checkPermit(t, l, l.decide(request), request, used, total)
+			record := l.decide(request)
+			checkPermit(t, l, record, request, used, total)
+			told.check(t, record, parsed(t, request), l, total)
 			if a := askFor(l, request, fmt.Sprint("ap-", n)); a != "" {
 				approvals, asked[a] = append(approvals, a), request
 			}
@@ -188,6 +196,9 @@ func randomPayment(r *rand.Rand, person, grant string, asked map[string]string, 
 	subject, context := `{"type":"user","id":"`+person+`"}`, `"n":1`
 	if r.IntN(2) == 0 {
 		subject, context = `{"type":"ai_agent","id":"bot"}`, `"delegation":["`+grant+`"]`
+	}
+	if r.IntN(4) == 0 {
+		context += fmt.Sprintf(`,"session":"session-%d"`, r.IntN(20))
 	}
 	return fmt.Sprintf(`{"subject":%s,"action":{"name":"pay"},"resource":{"type":"payment","id":"p-%d","properties":{"amount":%d,"frozen":%t}},"context":{%s}}`,
 		subject, r.IntN(3), 50+r.IntN(2)*150, r.IntN(4) == 0, context)
@@ -273,6 +284,69 @@ func checkPermit(t *testing.T, l *logs, record *aver.Record, request string, use
 		}
 		if slices.Contains(d.Frames[0].Policies, "living/barred") {
 			t.Errorf("an exception lifted a forbid that none may: %s", request)
+		}
+	}
+}
+
+// watched is what signals have said, kept without the fold.
+type watched struct {
+	account map[aver.Ref]said
+	session map[string]bool
+}
+
+type said struct {
+	disabled bool
+	at       aver.Time
+}
+
+// signal tells something of somebody or of a session, sometimes late.
+func (w *watched) signal(l *logs, r *rand.Rand, id string, who aver.Ref, total map[string]int) {
+	event := []string{"account-disabled", "account-enabled", "account-enabled", "session-revoked"}[r.IntN(4)]
+	report := aver.SignalReport{ID: id, Event: event, About: who, At: start + aver.Time(l.st.Size()) - aver.Time(r.IntN(40))}
+	if event == "session-revoked" {
+		report.About = aver.Ref{Type: aver.SessionType, ID: fmt.Sprint("session-", r.IntN(20))}
+	}
+	s, err := report.Signal(`credential::"anonymous"`, 0)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if !l.try(aver.EventSignalReceived, s) {
+		l.t.Fatalf("refused: %+v", s)
+	}
+	total["signal"]++
+	switch known := w.account[who]; {
+	case event == "session-revoked":
+		w.session[report.About.ID] = true
+	case s.At >= known.at:
+		w.account[who] = said{event == "account-disabled", s.At}
+	default:
+		total["late signal"]++
+	}
+}
+
+// check holds a permit to what signals have said, by whomever it was asked and on whosever behalf.
+func (w *watched) check(t *testing.T, record *aver.Record, req *aver.Request, l *logs, total map[string]int) {
+	t.Helper()
+	parties := []aver.Ref{req.Subject.Ref}
+	for _, id := range req.Delegation() {
+		if g, ok := l.st.Grant(id); ok {
+			parties = append(parties, g.From)
+		}
+	}
+	session, _ := req.Context["session"].(string)
+	barred := w.session[session]
+	for _, p := range parties {
+		barred = barred || w.account[p].disabled
+	}
+	if barred && record.Decision.Outcome.Allowed() {
+		t.Errorf("permitted in spite of a signal: %s", record.AppendCanonical(nil))
+	}
+	for _, reason := range record.Decision.Reasons {
+		if reason.Policy == "living/disabled" || reason.Policy == "living/revoked" {
+			total["heeded"]++
+			if !barred {
+				t.Errorf("refused for a signal that nobody sent: %s", record.AppendCanonical(nil))
+			}
 		}
 	}
 }
