@@ -105,36 +105,40 @@ func (d *decider) resolveSignals() {
 	}
 }
 
-// signals is context.aver.signals of a frame: what was received about its
-// principal, and about the session and the device of the request. It is empty if
-// nothing was.
+// signals is context.aver.signals of a frame; it is empty if nothing was received.
 func (d *decider) signals(principal types.EntityUID) types.Record {
-	if !d.heeds {
+	list := d.signalsOf(principal)
+	if len(list) == 0 {
 		return types.Record{}
 	}
-	var out types.RecordMap
-	add := func(g *authority.Signal) {
+	out := make(types.RecordMap, len(list))
+	for _, g := range list {
 		name := g.Member()
-		if out == nil {
-			out = types.RecordMap{}
-		}
 		out[types.String(name)] = g.Record()
 		d.evidence.seeSignal(seenSignal{policy.Path("context.aver.signals." + name), g.Event})
 	}
+	return types.NewRecord(out)
+}
+
+// signalsOf lists what was received about the principal of a frame, and about the
+// session and the device of the request. Of several of one name the last counts.
+func (d *decider) signalsOf(principal types.EntityUID) []*authority.Signal {
+	if !d.heeds {
+		return nil
+	}
 	party := ref(principal)
 	about := d.st.SignalsAbout(party)
+	var out []*authority.Signal
 	for _, g := range about {
 		if g.Fact != aver.FactSession {
-			add(g)
+			out = append(out, g)
 		}
 	}
-	for _, g := range d.st.SignalsAbout(d.onDevice) {
-		add(g)
-	}
+	out = append(out, d.st.SignalsAbout(d.onDevice)...)
 	for _, s := range d.inSessions {
 		if s.owner == party || s.owner.IsZero() && principal == d.q.subject {
 			if g := revokedBy(about, s); g != nil {
-				add(g)
+				out = append(out, g)
 			}
 		}
 	}
@@ -144,14 +148,11 @@ func (d *decider) signals(principal types.EntityUID) types.Record {
 		}
 		for _, g := range d.st.SignalsAbout(aver.Ref{Type: aver.SessionType, ID: s.id}) {
 			if s.issuer == "" || g.Issuer == "" || s.issuer == g.Issuer {
-				add(g)
+				out = append(out, g)
 			}
 		}
 	}
-	if out == nil {
-		return types.Record{}
-	}
-	return types.NewRecord(out)
+	return out
 }
 
 // revokedBy returns the signal that revoked all sessions of a party if this is

@@ -19,6 +19,8 @@ type View struct {
 	Part      string             // the part of the request, "" for the whole
 	Request   types.Request      // as evaluated
 	Entities  types.EntityGetter // what policies could look up; safe for one goroutine
+	// Signals are those in context.aver.signals; of several of one name, the last.
+	Signals []*authority.Signal
 }
 
 // Views returns the frames of the decision on a query, part by part, in the
@@ -37,7 +39,7 @@ func Views(st *authority.State, q *Query, now aver.Time) []View {
 		for _, p := range principals {
 			views = append(views, View{
 				As: p.as, Entity: ref(p.uid), Part: part.id,
-				Request: p.request, Entities: entities,
+				Request: p.request, Entities: entities, Signals: d.signalsOf(p.uid),
 			})
 		}
 		if frame, _ := d.authorize(principals[0], entities); !frame.Allowed {

@@ -20,6 +20,7 @@ const (
 	ByRegistry Voucher = "registry" // a registered fact, see its event
 	ByGrant    Voucher = "grant"    // a grant, see its event
 	ByToken    Voucher = "token"    // a token that Aver verified
+	BySignal   Voucher = "signal"   // who sent a signal, see its event
 	ByAver     Voucher = "aver"     // Aver itself: its clock, and what follows from the above
 	ByCaller   Voucher = "caller"   // nobody but the PEP that asked
 	ByNobody   Voucher = "nobody"   // the value was absent
@@ -130,6 +131,8 @@ func (x *explainer) voucher(v vouched) string {
 		return "registered (" + v.event.String() + ")"
 	case ByGrant:
 		return v.what + " (" + v.event.String() + ")"
+	case BySignal:
+		return v.what + " (" + v.event.String() + ")"
 	case ByToken:
 		return v.what
 	case ByAver:
@@ -231,6 +234,8 @@ func (x *explainer) vouchAver(v pdp.View, names []string) vouched {
 		return vouched{by: ByAver, what: "its registry, where nothing stands of " + string(v.Request.Principal.ID)}
 	case "token":
 		return x.vouchToken()
+	case "signals":
+		return vouchSignal(v, names[1:])
 	case "purpose":
 		if t := x.record.Token; len(chain) == 0 && t != nil && t.Purpose != "" {
 			return x.vouchToken()
@@ -253,6 +258,17 @@ func (x *explainer) vouchAver(v pdp.View, names []string) vouched {
 		what = "the request, which names no grants"
 	}
 	return vouched{by: ByAver, what: what}
+}
+
+// vouchSignal vouches for what stands in context.aver.signals: who sent it does.
+func vouchSignal(v pdp.View, names []string) vouched {
+	out := vouched{by: ByAver, what: "the signals that it received"}
+	for _, g := range v.Signals {
+		if len(names) > 0 && g.Member() == names[0] {
+			out = vouched{by: BySignal, event: eventOf(g.Mark), what: "signal of " + g.Source + " about " + g.About.String()}
+		}
+	}
+	return out
 }
 
 // hopsByToken tells whether it is the token that says for whom the actor acts.
