@@ -48,7 +48,7 @@ func (a *API) listActivities(c *call) error {
 	}
 	entries := make([]entry, 0, len(list))
 	for _, r := range list {
-		e, err := a.o.Decisions.entry(r.Index)
+		e, err := a.entry(&a.o.Decisions, r.Index)
 		if err != nil {
 			return err
 		}

@@ -134,6 +134,14 @@ func New(o Options) (*API, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Retention.Run == nil {
+		o.Retention = Retention{
+			Run: func(context.Context) (SweepReport, error) {
+				return SweepReport{}, errors.New("nothing erases evidence here")
+			},
+			Kick: func() {}, Status: func() SweepStatus { return SweepStatus{} },
+		}
+	}
 	a := &API{o: o, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection()}
 	var err error
 	if a.metrics, err = newMetrics(o.Registry); err != nil {

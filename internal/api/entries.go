@@ -16,12 +16,20 @@ import (
 type entry struct {
 	Index   uint64          `json:"index"`
 	Leaf    json.RawMessage `json:"leaf"`
-	Payload json.RawMessage `json:"payload"`
+	Payload json.RawMessage `json:"payload"`          // null if it was erased
+	Erased  []erasedMark    `json:"erased,omitempty"` // what of it, and why
 }
 
-func (l *Log) entry(index uint64) (entry, error) {
-	leaf, payload, err := l.Entry(index)
-	return entry{index, leaf, payload}, err
+func (a *API) entry(log *Log, index uint64) (entry, error) {
+	leaf, payload, err := log.Entry(index)
+	if err != nil && a.o.Fault(err).Kind != Erased {
+		return entry{}, err
+	}
+	e := entry{Index: index, Leaf: leaf, Payload: payload}
+	if log == &a.o.Decisions {
+		e.Erased = erasedOf(a.state(), index)
+	}
+	return e, nil
 }
 
 func (a *API) getDecision(c *call) error {
@@ -29,7 +37,7 @@ func (a *API) getDecision(c *call) error {
 	if err != nil {
 		return err
 	}
-	e, err := a.o.Decisions.entry(index)
+	e, err := a.entry(&a.o.Decisions, index)
 	if err != nil {
 		return err
 	}
@@ -74,7 +82,7 @@ func (a *API) listDecisions(c *call) error {
 		if leaf.Kind != aver.KindDecision || outcome != nil && (leaf.Outcome == nil || *leaf.Outcome != *outcome) {
 			continue
 		}
-		e, err := a.o.Decisions.entry(at)
+		e, err := a.entry(&a.o.Decisions, at)
 		if err != nil {
 			return err
 		}
@@ -177,7 +185,7 @@ func (c *call) pathIndex() (uint64, error) {
 
 func (a *API) listEvents(c *call) error { return a.listEntries(c, &a.o.Authority, "events") }
 
-func (a *API) getEvent(c *call) error { return writeEntry(c, &a.o.Authority) }
+func (a *API) getEvent(c *call) error { return a.writeEntry(c, &a.o.Authority) }
 
 func (a *API) logEntries(c *call) error {
 	log, err := a.pathLog(c)
@@ -192,15 +200,15 @@ func (a *API) logEntry(c *call) error {
 	if err != nil {
 		return err
 	}
-	return writeEntry(c, log)
+	return a.writeEntry(c, log)
 }
 
-func writeEntry(c *call, log *Log) error {
+func (a *API) writeEntry(c *call, log *Log) error {
 	index, err := c.pathIndex()
 	if err != nil {
 		return err
 	}
-	e, err := log.entry(index)
+	e, err := a.entry(log, index)
 	if err != nil {
 		return err
 	}
@@ -229,7 +237,7 @@ func (a *API) listEntries(c *call, log *Log, name string) error {
 	entries := []entry{}
 	at := from
 	for bytes := 0; at < to && bytes < maxPageBytes; at++ {
-		e, err := log.entry(at)
+		e, err := a.entry(log, at)
 		if err != nil {
 			return err
 		}

@@ -42,6 +42,8 @@ type Config struct {
 	Timeout     time.Duration // for one request; 15 s
 	StopTimeout time.Duration // for the requests under way when the server is to stop; 30 s
 
+	RetentionEvery time.Duration // between sweeps for evidence that is to be erased; a day
+
 	FirstSegment, MaxSegment int64         // bytes of the logs' segments; 1 MiB and 64 MiB
 	CheckpointEvery          time.Duration // of both logs; 1 s
 

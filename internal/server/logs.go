@@ -91,6 +91,8 @@ func fault(err error) api.Fault {
 		return api.Fault{Kind: api.Unavailable, RetryAfter: unavailable.RetryAfter}
 	case errors.Is(err, ledger.ErrUnavailable), errors.Is(err, ledger.ErrClosed):
 		return api.Fault{Kind: api.Unavailable}
+	case errors.Is(err, ledger.ErrErased):
+		return api.Fault{Kind: api.Erased}
 	case errors.Is(err, ledger.ErrNotFound):
 		return api.Fault{Kind: api.NotFound}
 	case errors.Is(err, ledger.ErrTooLarge):

@@ -25,6 +25,7 @@ func (s *Server) registerMetrics(r *prometheus.Registry) error {
 			Name: "aver_clock_behind_seconds", Help: "How far the clock is behind the latest time decided at; decisions go on at that time meanwhile.",
 		}, func() float64 { return s.pdp.ClockBehind().Seconds() }),
 	}
+	list = append(list, retentionMetrics(s.keeper)...)
 	_, authorityKey := s.dir.AuthorityLog()
 	_, decisionsKey := s.dir.DecisionLog()
 	list = append(list, logMetrics("authority", s.authority, authorityKey)...)

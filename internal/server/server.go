@@ -28,6 +28,7 @@ import (
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/retention"
 	"github.com/aver-authz/aver/internal/webhook"
 )
 
@@ -40,6 +41,7 @@ type Server struct {
 	pap       *pap.Point
 	pdp       *pdp.Point
 	tracker   *activity.Tracker
+	keeper    *retention.Keeper
 	webhooks  *webhook.Deliverer
 	api       *api.API
 	stopping  atomic.Bool
@@ -110,6 +112,9 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return fmt.Errorf("decision point: %w", err)
 	}
 	s.pap.Govern(s.pdp)
+	s.keeper = retention.Start(retention.Options{
+		Decisions: s.decisions, PAP: s.pap, Every: s.cfg.RetentionEvery, Now: s.cfg.Now, Logger: s.cfg.Logger,
+	})
 	return s.openAPI()
 }
 
@@ -196,6 +201,7 @@ func (s *Server) openAPI() (err error) {
 		ExternalURL: s.cfg.ExternalURL, NoAuth: s.cfg.InsecureNoAuth, PublicLogs: s.cfg.PublicLogs,
 		MaxBody: s.cfg.MaxBody, MaxBatch: s.cfg.MaxBatch, Timeout: s.cfg.Timeout,
 		Now: s.cfg.Now, Logger: s.cfg.Logger, Version: s.cfg.Version,
+		Retention: keeperView(s.keeper),
 	})
 	return err
 }
@@ -289,6 +295,9 @@ func (s *Server) close() error {
 		s.tracker.Close()
 	}
 	errs = append(errs, s.webhooks.Close())
+	if s.keeper != nil {
+		s.keeper.Close()
+	}
 	if s.pap != nil {
 		errs = append(errs, s.pap.Close())
 	}
