@@ -40,6 +40,7 @@ var layers = map[string][]string{
 	"internal/query":           {".", "internal/pdp"},
 	"internal/index":           {".", "internal/ledger", "internal/ledger/disk", "internal/pdp", "internal/query"},
 	"internal/report/sample":   {".", "internal/authority", "internal/ledger", "internal/pdp", "internal/query"},
+	"internal/report/gaps":     {".", "internal/authority", "internal/ledger", "internal/pap", "internal/pdp", "internal/replay"},
 	"internal/datadir":         {".", "internal/ledger", "internal/ledger/disk"},
 	"internal/authn":           {"."},
 	"internal/webhook":         {".", "internal/authority", "internal/pap"},
