@@ -74,6 +74,7 @@ const withdrawalsAtOnce = 1000
 // cursor behind them; and a channel that closes when there may be more. More
 // tells that there is more already. The channel is nil once the tracker is closed.
 func (t *Tracker) Withdrawals(credential, instance, cursor string) (list []aver.Withdrawal, next string, more bool, changed <-chan struct{}) {
+	t.listen(credential)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	after := t.position(cursor)

@@ -31,12 +31,14 @@ type item struct {
 	timed    bool
 }
 
+// newItem is an item that says no more than that the decision was made.
 func newItem(r *aver.Record) item {
-	it := item{id: r.ID, time: r.Time, at: r.Authority.Size, pep: r.PEP, allowed: r.Decision.Outcome.Allowed()}
-	if !it.allowed {
-		return it
-	}
-	it.request, it.token, it.omitted = r.Request, r.Token, r.Omitted
+	return item{id: r.ID, time: r.Time, pep: r.PEP, allowed: r.Decision.Outcome.Allowed()}
+}
+
+// take adds what it takes to follow the authorization.
+func (it *item) take(r *aver.Record) {
+	it.at, it.request, it.token, it.omitted = r.Authority.Size, r.Request, r.Token, r.Omitted
 	d := &aver.Decision{Actor: r.Decision.Actor, Counters: r.Decision.Counters}
 	d.Outcome = r.Decision.Outcome
 	for _, f := range pdp.Frames(&r.Decision) {
@@ -46,7 +48,6 @@ func newItem(r *aver.Record) item {
 		d.Parts = append(d.Parts, aver.PartDecision{ID: p.ID, Ruling: aver.Ruling{Outcome: p.Outcome, Frames: d.Frames}})
 	}
 	it.decision = d
-	return it
 }
 
 // input holds decisions on their way from the decision point, so that the point
@@ -67,7 +68,9 @@ func (t *Tracker) Recorded(r *aver.Record, e *pdp.Evidence, ticket *ledger.Ticke
 	}
 	it := newItem(r)
 	it.ticket = ticket
-	if it.allowed {
+	followed := t.listeners.wants(r.PEP)
+	if it.allowed && followed {
+		it.take(r)
 		it.timed = e.ReadsTime()
 		for _, f := range e.Facts() {
 			it.facts = append(it.facts, f.Ref)
@@ -82,6 +85,9 @@ func (t *Tracker) Recorded(r *aver.Record, e *pdp.Evidence, ticket *ledger.Ticke
 		in.dropped++
 	}
 	in.mu.Unlock()
+	if !followed {
+		return // it is taken in with the next tick
+	}
 	select {
 	case in.wake <- struct{}{}:
 	default:
@@ -118,7 +124,7 @@ func (t *Tracker) rebuild() error {
 		}
 		if it != nil {
 			items = append(items, *it)
-			if it.allowed && !t.chains.ends(it.id) {
+			if it.decision != nil && !t.chains.ends(it.id) {
 				oldest = min(oldest, it.at)
 			}
 		}
@@ -135,7 +141,9 @@ func (t *Tracker) rebuild() error {
 	}
 	t.o.History.Begin(st)
 	for i := range items {
-		items[i].at = max(items[i].at, oldest)
+		if items[i].decision != nil {
+			items[i].at = max(items[i].at, oldest)
+		}
 		t.add(&items[i])
 	}
 	now := aver.TimeOf(t.o.Now())
@@ -202,18 +210,32 @@ func (t *Tracker) read(e ledger.Indexed) (*item, error) {
 		return nil, nil
 	}
 	allowed := leaf.Outcome != nil && leaf.Outcome.Allowed()
-	if !allowed && !bytes.Contains(e.Payload, []byte(`"instance":`)) {
-		return nil, nil
+	// Most records need not be parsed: what they might hold shows in their text.
+	if !bytes.Contains(e.Payload, []byte(`"instance":`)) && !bytes.Contains(e.Payload, []byte(`"`+aver.Self+`"`)) {
+		if !allowed {
+			return nil, nil
+		}
+		return &item{index: e.Index, id: leaf.ID, time: leaf.Time, allowed: true}, nil
 	}
-	record, err := aver.ParseRecord(e.Payload)
-	if err != nil || record.PEP.Credential == aver.Self { // its own administration is no work in flight
+	it, err := readItem(e.Entry, e.Index)
+	if err != nil || it == nil || !it.allowed && it.pep.Instance == "" {
 		return nil, err
 	}
-	if record.PEP.Credential == aver.Self {
-		return nil, nil // about the administration of Aver itself, which nobody reports
+	return it, nil
+}
+
+// readItem reads all that is needed of the decision in an entry. It is nil for
+// one about the administration of Aver itself, which is no work in flight.
+func readItem(e ledger.Entry, index uint64) (*item, error) {
+	record, err := aver.ParseRecord(e.Payload)
+	if err != nil || record.PEP.Credential == aver.Self {
+		return nil, err
 	}
 	it := newItem(record)
-	it.index, it.durable = e.Index, true
-	it.timed = it.allowed // what it rests on shows only when it is decided again, so each event is looked at
+	it.index = index
+	if it.allowed {
+		it.take(record)
+		it.timed = true // what it rests on shows only when it is decided again, so each event is looked at
+	}
 	return &it, nil
 }

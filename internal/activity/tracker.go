@@ -58,27 +58,31 @@ type Tracker struct {
 	chains   chains
 	gaps     gaps
 	dropped  uint64 // authorizations that were open and are not followed, there being too many
+
+	listeners listeners
 }
 
 // authorization is a decision that allowed something, until an end of it is
 // reported.
 type authorization struct {
-	id       string
-	index    uint64
-	decided  aver.Time
+	id      string
+	index   uint64
+	decided aver.Time
+	pep     aver.PEP // the zero value: only the log tells
+	closed  bool
+
+	// What follows is there only of those that are followed, see [listeners].
 	at       uint64 // size of the authority log at the decision
-	pep      aver.PEP
 	request  []byte // as recorded
 	token    *aver.Token
 	omitted  []string
-	decision *aver.Decision // what of it is needed to follow it
+	decision *aver.Decision // what of it is needed to follow it; nil: it is not followed
 	facts    map[aver.Ref]bool
 	timed    bool
 	unsure   bool      // whether it is timed is not known yet
 	run      *Run      // nil until something concerns it
 	watched  aver.Time // the expiry that it waits for
-	closed   bool
-	ending   *ending // nil while it holds
+	ending   *ending   // nil while it holds
 }
 
 const pollEvery = 5 * time.Millisecond
@@ -115,7 +119,7 @@ func Open(o Options) (*Tracker, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	t.stop = stop
-	go t.follow(ctx)
+	go t.run(ctx)
 	return t, nil
 }
 
@@ -126,7 +130,8 @@ func (t *Tracker) Close() {
 	t.closeStreams()
 }
 
-func (t *Tracker) follow(ctx context.Context) {
+// run takes in what comes until the tracker is closed.
+func (t *Tracker) run(ctx context.Context) {
 	defer close(t.done)
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -178,31 +183,48 @@ func (t *Tracker) add(in *item) {
 	if !in.allowed || t.open[in.id] != nil {
 		return
 	}
-	a := &authorization{
-		id: in.id, index: in.index, decided: in.time, at: in.at, pep: in.pep, request: in.request, token: in.token, omitted: in.omitted,
-		decision: in.decision, facts: make(map[aver.Ref]bool, len(in.facts)), timed: in.timed, unsure: in.ticket == nil,
-	}
-	for _, ref := range in.facts {
-		a.facts[ref] = true
-	}
+	a := &authorization{id: in.id, index: in.index, decided: in.time, pep: in.pep}
 	t.open[a.id] = a
 	t.order = append(t.order, a)
 	if t.chains.ends(a.id) {
 		t.closeAuthorization(a)
 		return
 	}
-	t.file(a)
-	if a.at < t.st.Size() {
-		// Events came between its decision and now.
-		st, steps, err := t.o.History.Between(a.at, t.st.Size())
-		if err != nil {
-			t.o.Logger.Error("an authorization can't be followed", "evaluation_id", a.id, "error", err)
+	if in.decision == nil {
+		if !t.listeners.has(in.pep.Credential) {
 			return
 		}
-		for _, s := range steps {
-			t.step(a, s, st)
-			st = s.After
+		var err error // its PEP began to listen a moment ago
+		if in, err = t.load(a); err != nil {
+			t.cannotFollow(a, err)
+			return
 		}
+	}
+	st, steps, err := t.o.History.Between(min(in.at, t.st.Size()), t.st.Size())
+	if err != nil {
+		t.cannotFollow(a, err)
+		return
+	}
+	t.follow(a, in, st, steps)
+}
+
+func (t *Tracker) cannotFollow(a *authorization, err error) {
+	t.o.Logger.Error("an authorization can't be followed", "evaluation_id", a.id, "error", err)
+}
+
+// follow begins to follow an authorization. steps are the events that came
+// between its decision and now, st the state before them. The lock is held.
+func (t *Tracker) follow(a *authorization, in *item, st *authority.State, steps []Step) {
+	a.at, a.pep, a.request, a.token, a.omitted, a.decision = in.at, in.pep, in.request, in.token, in.omitted, in.decision
+	a.timed, a.unsure = in.timed, in.ticket == nil
+	a.facts = make(map[aver.Ref]bool, len(in.facts))
+	for _, ref := range in.facts {
+		a.facts[ref] = true
+	}
+	t.file(a)
+	for _, s := range steps {
+		t.step(a, s, st)
+		st = s.After
 	}
 	t.watch(a)
 }
@@ -235,6 +257,9 @@ func (t *Tracker) enter(key string, a *authorization) {
 
 // unfile takes an authorization out again, once it ended.
 func (t *Tracker) unfile(a *authorization) {
+	if a.decision == nil {
+		return
+	}
 	leave := func(key string) {
 		if set := t.by[key]; set != nil {
 			if delete(set, a); len(set) == 0 {
@@ -317,7 +342,7 @@ func (t *Tracker) concerned(e *aver.Event) []*authorization {
 		}
 	}
 	for _, a := range t.order {
-		if a.ending == nil && !a.closed {
+		if a.decision != nil && a.ending == nil && !a.closed {
 			out = append(out, a)
 		}
 	}
