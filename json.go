@@ -1,7 +1,6 @@
 package aver
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -80,11 +79,14 @@ const MaxInteger = 1<<53 - 1
 // names that differ only in case (as [strings.EqualFold] has it), numbers that
 // are not whole or beyond [MaxInteger], and what exceeds the limits.
 func ParseJSON(text []byte, limits Limits) (any, error) {
-	p := jsonParser{text: text, limits: limits.orDefault()}
+	p := jsonParser{limits: limits.orDefault()}
 	if len(text) > p.limits.Bytes {
+		p.text = string(text[:p.limits.Bytes])
 		return nil, p.errorAt(p.limits.Bytes, "the text is longer than %d bytes", p.limits.Bytes)
 	}
-	if bytes.HasPrefix(text, []byte("\uFEFF")) {
+	p.text = string(text) // copied once: all strings in what is returned are parts of it
+	p.valid = utf8.ValidString(p.text)
+	if strings.HasPrefix(p.text, "\uFEFF") {
 		return nil, p.errorAt(0, "the text begins with a byte order mark, which JSON does not have")
 	}
 	p.space()
@@ -103,7 +105,8 @@ func ParseJSON(text []byte, limits Limits) (any, error) {
 }
 
 type jsonParser struct {
-	text    []byte
+	text    string
+	valid   bool // the whole text is UTF-8
 	pos     int
 	members int
 	limits  Limits
@@ -120,8 +123,8 @@ func (p *jsonParser) errorAt(offset int, format string, args ...any) error {
 	}
 	return &JSONError{
 		Offset: offset,
-		Line:   1 + bytes.Count(before, []byte{'\n'}),
-		Column: len(before) - bytes.LastIndexByte(before, '\n'),
+		Line:   1 + strings.Count(before, "\n"),
+		Column: len(before) - strings.LastIndexByte(before, '\n'),
 		Path:   path.String(),
 		Reason: fmt.Sprintf(format, args...),
 	}
@@ -155,7 +158,7 @@ func (p *jsonParser) value(depth int) (any, error) {
 		return p.number()
 	}
 	for _, literal := range literals {
-		if bytes.HasPrefix(p.text[p.pos:], literal.text) {
+		if strings.HasPrefix(p.text[p.pos:], literal.text) {
 			p.pos += len(literal.text)
 			return literal.value, nil
 		}
@@ -164,9 +167,9 @@ func (p *jsonParser) value(depth int) (any, error) {
 }
 
 var literals = []struct {
-	text  []byte
+	text  string
 	value any
-}{{[]byte("true"), true}, {[]byte("false"), false}, {[]byte("null"), nil}}
+}{{"true", true}, {"false", false}, {"null", nil}}
 
 // byteText shows a byte that may be part of anything.
 func byteText(c byte) string {
@@ -343,11 +346,11 @@ func (p *jsonParser) string() (string, error) {
 		switch c := p.text[i]; {
 		case c == '"':
 			raw := p.text[p.pos:i]
-			if !utf8.Valid(raw) {
+			if !p.valid && !utf8.ValidString(raw) {
 				return "", p.errorAt(start, notUTF8)
 			}
 			p.pos = i + 1
-			return string(raw), nil
+			return raw, nil
 		case c == '\\' || c < 0x20:
 			return p.escapedString(start)
 		}
@@ -417,7 +420,7 @@ func (p *jsonParser) hex4() (rune, bool) {
 	if p.pos+4 > len(p.text) {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(string(p.text[p.pos:p.pos+4]), 16, 16)
+	n, err := strconv.ParseUint(p.text[p.pos:p.pos+4], 16, 16)
 	if err != nil {
 		return 0, false
 	}
@@ -430,10 +433,28 @@ func (p *jsonParser) digits() string {
 	for p.pos < len(p.text) && p.text[p.pos] >= '0' && p.text[p.pos] <= '9' {
 		p.pos++
 	}
-	return string(p.text[start:p.pos])
+	return p.text[start:p.pos]
+}
+
+// small reads a whole number of a few digits as it is written most often, or
+// nothing.
+func (p *jsonParser) small() (n int64, ok bool) {
+	i := p.pos
+	for i < len(p.text) && p.text[i] >= '0' && p.text[i] <= '9' && i-p.pos < maxDigits-1 {
+		n = 10*n + int64(p.text[i]-'0')
+		i++
+	}
+	if i == p.pos || p.text[p.pos] == '0' && i > p.pos+1 || i < len(p.text) && strings.IndexByte("0123456789.eE", p.text[i]) >= 0 {
+		return 0, false
+	}
+	p.pos = i
+	return n, true
 }
 
 func (p *jsonParser) number() (any, error) {
+	if n, ok := p.small(); ok {
+		return n, nil
+	}
 	start := p.pos
 	sign := ""
 	if p.text[p.pos] == '-' {
@@ -452,21 +473,21 @@ func (p *jsonParser) number() (any, error) {
 		p.pos++
 		exponentSign := ""
 		if p.pos < len(p.text) && (p.text[p.pos] == '+' || p.text[p.pos] == '-') {
-			exponentSign = string(p.text[p.pos])
+			exponentSign = p.text[p.pos : p.pos+1]
 			p.pos++
 		}
 		digits := p.digits()
 		ok = ok && digits != ""
 		exponent = exponentSign + digits
 	}
-	text := brief(string(p.text[start:p.pos]))
+	text := p.text[start:p.pos]
 	if !ok {
-		return nil, p.errorAt(start, "%q is not a number of JSON", text)
+		return nil, p.errorAt(start, "%q is not a number of JSON", brief(text))
 	}
 	digits, zeros := movePoint(whole, fraction, exponent)
 	if zeros < 0 {
 		return nil, p.errorAt(start, "%s is not a whole number, and Cedar has no floating point; "+
-			`send {"__extn":{"fn":"decimal","arg":"…"}} (up to four decimals), smaller units, or a string`, text)
+			`send {"__extn":{"fn":"decimal","arg":"…"}} (up to four decimals), smaller units, or a string`, brief(text))
 	}
 	if len(digits)+zeros <= maxDigits {
 		n, err := strconv.ParseInt(sign+digits+strings.Repeat("0", zeros), 10, 64)
@@ -474,7 +495,7 @@ func (p *jsonParser) number() (any, error) {
 			return n, nil
 		}
 	}
-	return nil, p.errorAt(start, "%s is beyond the whole numbers that JSON holds exactly everywhere (up to %d); send it as a string", text, int64(MaxInteger))
+	return nil, p.errorAt(start, "%s is beyond the whole numbers that JSON holds exactly everywhere (up to %d); send it as a string", brief(text), int64(MaxInteger))
 }
 
 const (

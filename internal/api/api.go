@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -106,12 +107,14 @@ const (
 
 // API is the HTTP handler.
 type API struct {
-	o       Options
-	mux     *http.ServeMux
-	metrics metrics
-	streams streams
-	origins *http.CrossOriginProtection // with NoAuth
-	pages   pageTokens                  // of searches
+	o        Options
+	mux      *http.ServeMux
+	direct   map[string]http.HandlerFunc // by path: POST routes that need no matching, since they are asked most
+	metrics  metrics
+	deadline deadline
+	streams  streams
+	origins  *http.CrossOriginProtection // with NoAuth
+	pages    pageTokens                  // of searches
 
 	accesses accesses // to evidence
 	signals  *signalIntake
@@ -160,10 +163,42 @@ func New(o Options) (*API, error) {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	a.streams.init()
+	a.direct = map[string]http.HandlerFunc{}
 	for _, rt := range routes {
-		a.mux.Handle(rt.pattern, a.handler(rt))
+		h := a.handler(rt)
+		a.mux.Handle(rt.pattern, h)
+		if path, ok := strings.CutPrefix(rt.pattern, "POST "); ok && !strings.Contains(path, "{") {
+			a.direct[path] = h
+		}
 	}
 	return a, nil
+}
+
+// The values of headers that all answers have. They are shared, so nobody may change them.
+var (
+	noSniff  = []string{"nosniff"}
+	noStore  = []string{"no-store"}
+	jsonType = []string{"application/json"}
+)
+
+// deadline is a context that all calls share which began within the same second or so: a timer for each would cost as
+// much as looking a policy up. It ends for none before its time, and at most a second after it.
+type deadline struct {
+	mu   sync.Mutex
+	ctx  context.Context
+	upto time.Time // it serves who began before
+}
+
+func (d *deadline) after(start time.Time, timeout time.Duration) context.Context {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ctx == nil || !start.Before(d.upto) {
+		d.upto = start.Add(time.Second)
+		ctx, cancel := context.WithDeadline(context.Background(), d.upto.Add(timeout))
+		context.AfterFunc(ctx, cancel)
+		d.ctx = ctx
+	}
+	return d.ctx
 }
 
 // maxRequestID bounds X-Request-ID in bytes, since it stands in the record.
@@ -171,6 +206,12 @@ const maxRequestID = 256
 
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		if h := a.direct[r.URL.Path]; h != nil {
+			h(w, r)
+			return
+		}
+	}
 	if _, pattern := a.mux.Handler(r); pattern != "" {
 		a.mux.ServeHTTP(w, r)
 		return
@@ -210,7 +251,8 @@ func (p *headerProbe) Write(b []byte) (int, error) { return len(b), nil }
 // call is one request on its way through the API.
 type call struct {
 	*http.Request
-	w      *answerWriter
+	w      answerWriter
+	start  time.Time
 	caller caller
 	tokens map[string]*aver.Token // that were verified beside its requests
 	asOf   uint64                 // the size of the decision log before the access to evidence was recorded, which lists leave out
@@ -242,30 +284,36 @@ func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // handler does what is the same for all routes: request id, deadline, authentication, errors, panics, log, metrics.
 func (a *API) handler(rt route) http.HandlerFunc {
+	counts := requestCounts{requests: a.metrics.requests, route: rt.pattern}
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		ctx := r.Context()
-		if !rt.stream {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, a.o.Timeout)
+		switch {
+		case rt.stream:
+		case rt.brief:
+			r = r.WithContext(a.deadline.after(start, a.o.Timeout))
+		default:
+			ctx, cancel := context.WithTimeout(r.Context(), a.o.Timeout)
 			defer cancel()
+			r = r.WithContext(ctx)
 		}
-		c := &call{Request: r.WithContext(ctx), w: &answerWriter{ResponseWriter: w}}
+		c := &call{Request: r, w: answerWriter{ResponseWriter: w}, start: start}
 		a.metrics.inFlight.Inc()
 		defer a.metrics.inFlight.Dec()
 
+		h := w.Header()
 		id := r.Header.Get("X-Request-ID")
 		if id == "" {
 			id = uuid.NewString()
 		}
-		w.Header().Set("X-Request-ID", id)
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "no-store")
+		h["X-Request-Id"] = []string{id}
+		h["X-Content-Type-Options"] = noSniff
+		h["Cache-Control"] = noStore
 
 		err := a.run(rt, c)
 		if err != nil {
 			a.fail(c, err)
 		}
+		counts.add(c.w.status)
 		a.finish(rt, c, id, time.Since(start))
 	}
 }
@@ -301,7 +349,6 @@ func (a *API) run(rt route, c *call) (err error) {
 // finish writes the access log. It names no subject and no path, since ids in paths may be those of people.
 func (a *API) finish(rt route, c *call, id string, took time.Duration) {
 	method, _, _ := strings.Cut(rt.pattern, " ")
-	a.metrics.requests.WithLabelValues(rt.pattern, fmt.Sprint(c.w.status)).Inc()
 	level := slog.LevelInfo
 	switch {
 	case c.w.status >= 500:

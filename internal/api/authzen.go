@@ -22,15 +22,14 @@ const (
 
 // evaluation is AuthZEN's access evaluation API (section 6).
 func (a *API) evaluation(c *call) error {
-	start := time.Now()
 	v, err := a.readJSON(c, a.o.MaxBody)
 	if err != nil {
 		return err
 	}
-	return a.evaluateOne(c, v, start)
+	return a.evaluateOne(c, v)
 }
 
-func (a *API) evaluateOne(c *call, v any, start time.Time) error {
+func (a *API) evaluateOne(c *call, v any) error {
 	req, err := aver.ParseRequest(v)
 	if err != nil {
 		return err
@@ -48,11 +47,18 @@ func (a *API) evaluateOne(c *call, v any, start time.Time) error {
 	if err != nil {
 		return err
 	}
-	a.metrics.released([]*aver.Answer{answer}, time.Since(start))
+	a.metrics.released(time.Since(c.start), answer)
 	c.notes = append(c.notes, "evaluation_id", answer.EvaluationID, "outcome", answer.Outcome.String())
-	answer.AccessRequestEndpoint = a.baseURL(c) + accessRequestsPath
+	a.sayWhereToAsk(c, answer)
 	c.writeBody(http.StatusOK, "application/json", answer.JSON())
 	return nil
+}
+
+// sayWhereToAsk names the endpoint at which an approval can be asked for, to who can.
+func (a *API) sayWhereToAsk(c *call, answer *aver.Answer) {
+	if !answer.Outcome.Allowed() && len(answer.Requirements) > 0 {
+		answer.AccessRequestEndpoint = a.baseURL(c) + accessRequestsPath
+	}
 }
 
 // The semantics of a batch (AuthZEN section 7.1.2.1).
@@ -64,7 +70,6 @@ const (
 
 // evaluations is AuthZEN's access evaluations API (section 7). Without evaluations it is the access evaluation API.
 func (a *API) evaluations(c *call) error {
-	start := time.Now()
 	object, err := a.readObject(c)
 	if err != nil {
 		return err
@@ -74,7 +79,7 @@ func (a *API) evaluations(c *call) error {
 		return err
 	}
 	if len(queries) == 0 {
-		return a.evaluateOne(c, object, start)
+		return a.evaluateOne(c, object)
 	}
 	pep, err := c.pep()
 	if err != nil {
@@ -101,7 +106,7 @@ func (a *API) evaluations(c *call) error {
 		if answers[i], err = p.Wait(c.Context()); err != nil {
 			return err
 		}
-		answers[i].AccessRequestEndpoint = a.baseURL(c) + accessRequestsPath
+		a.sayWhereToAsk(c, answers[i])
 		bodies[i] = answers[i].JSON()
 		if bad := queries[i].Err(); bad != nil {
 			if bodies[i], err = withError(bodies[i], fmt.Sprintf("/evaluations/%d%v", i, bad)); err != nil {
@@ -109,7 +114,7 @@ func (a *API) evaluations(c *call) error {
 			}
 		}
 	}
-	a.metrics.released(answers, time.Since(start))
+	a.metrics.released(time.Since(c.start), answers...)
 	c.notes = append(c.notes, "evaluations", len(answers))
 	return c.writeJSON(http.StatusOK, map[string]any{"evaluations": bodies})
 }

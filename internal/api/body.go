@@ -186,8 +186,12 @@ func (c *call) writeText(text string) {
 
 func (c *call) writeBody(status int, contentType string, body []byte) {
 	h := c.w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if contentType == jsonType[0] {
+		h["Content-Type"] = jsonType
+	} else {
+		h.Set("Content-Type", contentType)
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	c.w.WriteHeader(status)
 	c.w.Write(body) // an error means that the caller has gone
 }

@@ -325,6 +325,6 @@ func (a *API) decisionTiles(c *call) error  { return serveTiles(c, "/log/decisio
 
 func serveTiles(c *call, prefix string, log *Log) error {
 	c.w.Header().Del("Cache-Control") // full tiles never change; the handler knows which are
-	http.StripPrefix(prefix, log.Tiles).ServeHTTP(c.w, c.Request)
+	http.StripPrefix(prefix, log.Tiles).ServeHTTP(&c.w, c.Request)
 	return nil
 }

@@ -19,7 +19,7 @@ func (a *API) readyz(c *call) error {
 }
 
 func (a *API) metricsPage(c *call) error {
-	a.o.Metrics.ServeHTTP(c.w, c.Request)
+	a.o.Metrics.ServeHTTP(&c.w, c.Request)
 	return nil
 }
 

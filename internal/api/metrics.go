@@ -2,6 +2,8 @@ package api
 
 import (
 	"math"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +14,7 @@ import (
 
 type metrics struct {
 	decisions   *prometheus.CounterVec // by outcome
+	outcomes    map[aver.Outcome]prometheus.Counter
 	duration    prometheus.Histogram   // of an evaluation request, until its answer may be released
 	requests    *prometheus.CounterVec // by route and status
 	unavailable prometheus.Counter
@@ -59,8 +62,9 @@ func newMetrics(r prometheus.Registerer) (metrics, error) {
 	for _, s := range []aver.ContinuityState{aver.Held, aver.Lapsed, aver.ContinuityUnknown} {
 		m.continuity.WithLabelValues(string(s))
 	}
+	m.outcomes = map[aver.Outcome]prometheus.Counter{}
 	for _, outcome := range aver.Outcomes() {
-		m.decisions.WithLabelValues(outcome.String()) // so that each is there from the start
+		m.outcomes[outcome] = m.decisions.WithLabelValues(outcome.String()) // so that each is there from the start
 	}
 	for _, c := range []prometheus.Collector{m.decisions, m.duration, m.requests, m.unavailable, m.inFlight, m.activities, m.findings, m.continuity} {
 		if err := r.Register(c); err != nil {
@@ -70,11 +74,33 @@ func newMetrics(r prometheus.Registerer) (metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) released(answers []*aver.Answer, took time.Duration) {
+func (m *metrics) released(took time.Duration, answers ...*aver.Answer) {
 	for _, a := range answers {
-		m.decisions.WithLabelValues(a.Outcome.String()).Inc()
+		m.outcomes[a.Outcome].Inc()
 	}
 	m.duration.Observe(took.Seconds())
+}
+
+// requestCounts counts the requests of a route. It remembers the counter of the status seen last, which is nearly
+// always the one it needs.
+type requestCounts struct {
+	requests *prometheus.CounterVec
+	route    string
+	last     atomic.Pointer[requestCount]
+}
+
+type requestCount struct {
+	status int
+	prometheus.Counter
+}
+
+func (r *requestCounts) add(status int) {
+	last := r.last.Load()
+	if last == nil || last.status != status {
+		last = &requestCount{status, r.requests.WithLabelValues(r.route, strconv.Itoa(status))}
+		r.last.Store(last)
+	}
+	last.Inc()
 }
 
 func (m *metrics) reported(a *aver.ActivityAnswer) {

@@ -8,6 +8,7 @@ type route struct {
 	quiet   bool // logged at debug level when it succeeds
 	tiles   bool // may be configured to be public
 	stream  bool // takes as long as the caller stays
+	brief   bool // waits for nothing but its record, also when the caller has gone
 
 	// evidence is what the caller does with records and events that the route gives by name: it is decided and recorded
 	// before the route is called, with all of the URL. See [API.recordEvidenceAccess] for routes with a body.
@@ -16,7 +17,7 @@ type route struct {
 
 // routes is all that is served. GET patterns answer HEAD as well.
 var routes = []route{
-	{pattern: "POST " + evaluationPath, access: evaluate, handle: (*API).evaluation, quiet: true},
+	{pattern: "POST " + evaluationPath, access: evaluate, handle: (*API).evaluation, quiet: true, brief: true},
 	{pattern: "POST " + evaluationsPath, access: evaluate, handle: (*API).evaluations, quiet: true},
 	{pattern: "POST " + searchSubjectPath, access: everybody, handle: (*API).searchSubjects},
 	{pattern: "POST " + searchResourcePath, access: everybody, handle: (*API).searchResources},
