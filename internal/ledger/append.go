@@ -268,9 +268,19 @@ func (q *queue) waiting() (n int) {
 	return n
 }
 
+// releaseLoop signs for each group that is durable, then lets those go who wait for it: they wake once, and the next
+// group is written meanwhile.
+func (l *Log) releaseLoop() {
+	defer close(l.committed)
+	for b := range l.durable {
+		_, _ = b.group.Note() // the error is told to who asks for the note
+		close(b.done)
+	}
+}
+
 // commitLoop writes batch after batch until the log is closed.
 func (l *Log) commitLoop() {
-	defer close(l.committed)
+	defer close(l.durable)
 	crowd := 0 // entries of the last group
 	for {
 		if l.queue.failed.Load() != nil {
@@ -321,7 +331,7 @@ func (l *Log) commit(b *batch) error {
 	l.front.append(b.hashes)
 	l.head.Store(&head{size: l.front.size, root: l.front.root()})
 	b.group = &Group{First: b.base, Root: g.Root, hashes: b.hashes, signer: l.o.Signer}
-	close(b.done)
+	l.durable <- b
 	l.recent.add(run{base: b.base, hashes: b.hashes, leaves: b.Leaves()})
 	l.queue.recycle(b)
 	if l.front.size-l.projectedSize.Load() >= projectStep {

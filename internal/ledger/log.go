@@ -46,7 +46,8 @@ type Log struct {
 	void      []string   // segments without entries found at the start
 	sealKick  chan struct{}
 	closing   chan struct{} // closed when Close begins
-	committed chan struct{} // closed when the committer has ended
+	durable   chan *batch   // from the committer, to be signed and released
+	committed chan struct{} // closed when all is released that was committed
 	projected chan struct{}
 	sealed    chan struct{}
 	closeOnce sync.Once
@@ -118,6 +119,7 @@ func Open(dir string, o Options) (*Log, error) {
 		projectKick: make(chan struct{}, 1),
 		sealKick:    make(chan struct{}, 1),
 		closing:     make(chan struct{}),
+		durable:     make(chan *batch, 16),
 		committed:   make(chan struct{}),
 		projected:   make(chan struct{}),
 		sealed:      make(chan struct{}),
@@ -127,6 +129,7 @@ func Open(dir string, o Options) (*Log, error) {
 		return nil, err
 	}
 	go l.commitLoop()
+	go l.releaseLoop()
 	go l.projectLoop()
 	go l.sealLoop()
 	return l, nil
