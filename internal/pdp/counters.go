@@ -92,9 +92,9 @@ func (d *decider) amount(path string, entities *world) (int64, bool) {
 		e, _ := entities.Get(d.q.resource)
 		at = e.Attributes
 	case "context":
-		at = d.q.context
+		at = d.q.contextRecord()
 	case "action":
-		at = d.q.actionRecord
+		at = d.q.actionRecord()
 	}
 	for _, name := range names[1 : len(names)-1] {
 		v, _ := at.Get(types.String(name))

@@ -83,6 +83,10 @@ type decider struct {
 	heeds       bool           // signals can count
 	inSessions  []session
 	onDevice    aver.Ref
+
+	whole   bool // evaluations get all of the context, for those who look at them from outside
+	reads   policy.AverMembers
+	context []contextMember // what they can read of what was sent
 }
 
 // actorOf says what is known of the acting party.
@@ -101,6 +105,7 @@ func (d *decider) resolveChain() {
 	d.resolveGrants()
 	d.links = grantLinks(d.chain)
 	d.resolveToken()
+	d.readContext()
 	d.resolveSignals()
 }
 
@@ -293,7 +298,7 @@ func (d *decider) authorize(p principal, entities *world) (aver.Frame, []aver.Re
 // authorizeGrant evaluates one grant, which is itself a Cedar permit.
 func (d *decider) authorizeGrant(g *authority.Grant, request types.Request, entities *world) (aver.Frame, []aver.Reason) {
 	result := g.Permit.Authorize(entities, request)
-	d.evidence.evaluated(result)
+	d.evidence.read(result.Reads())
 	frame := aver.Frame{
 		As: aver.FrameGrant, Grant: g.ID, Errors: policyErrors(result.Errors),
 		Allowed: bool(result.Decision) && len(result.Errors) == 0,

@@ -18,7 +18,7 @@ func (d *decider) excepted(actor aver.Frame, p principal, entities *world) (fram
 	}
 	for _, x := range d.st.ExceptionsOf(d.q.Request.Subject.Ref, d.now) {
 		result := x.Permit.Authorize(entities, p.request)
-		d.evidence.evaluated(result)
+		d.evidence.read(result.Reads())
 		d.evidence.cited = append(d.evidence.cited, x.Event, x.Activated.Event)
 		covers := bool(result.Decision) && len(result.Errors) == 0
 		frames = append(frames, aver.Frame{

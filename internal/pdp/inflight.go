@@ -78,5 +78,5 @@ func Frames(d *aver.Decision) []aver.Frame {
 // ReadsTime tells whether the decision can depend on the time as such, besides
 // on what expires.
 func (e *Evidence) ReadsTime() bool {
-	return slices.ContainsFunc(e.sets, func(s policy.ReadSet) bool { return s.Contains("context.aver.now") })
+	return e.mayRead("context.aver.now")
 }

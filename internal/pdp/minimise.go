@@ -26,11 +26,11 @@ func minimise(st *authority.State, q *Query, e *Evidence) (kept []byte, omitted 
 	if e.everything || q.administrative { // Aver's own question says nothing that is not meant to be kept
 		return aver.AppendCanonical(nil, q.Request.JSON()), nil
 	}
-	sets := append(slices.Clip(e.sets), q.Policies(st).Retained())
+	others := e.others
 	for _, g := range e.grants {
 		if g.Limits != nil {
 			for _, s := range g.Limits.Sums {
-				sets = append(sets, policy.ReadSet{}.With(policy.Path(s.Attribute)))
+				others = append(others, policy.ReadSet{}.With(policy.Path(s.Attribute)))
 			}
 		}
 	}
@@ -40,19 +40,18 @@ func minimise(st *authority.State, q *Query, e *Evidence) (kept []byte, omitted 
 			return s.Append(dst, values, instead, &left, at)
 		}
 	}
-	subject, resource := e.places()
-	parts := policy.NewSieve(sets, true, append(resource, []string{"context", "aver", "part"})...)
+	read := q.Policies(st).Sieves(e.results, others, e.twoParts)
 	var instead map[string]any
 	// Policies that read the parts in the context must find them as they were sent.
-	if q.parts[0].id != "" && !policy.NewSieve(sets, false, []string{"context"}).Keeps("parts") {
-		instead = map[string]any{"parts": reduceParts(q.Request.Parts(), parts, &left)}
+	if q.parts[0].id != "" && !read.Context.Keeps("parts") {
+		instead = map[string]any{"parts": reduceParts(q.Request.Parts(), read.Resource, &left)}
 	}
 	kept = q.Request.AppendReduced(make([]byte, 0, 512), aver.Reduced{
-		Subject:  sieve(policy.NewSieve(sets, true, subject...), "principal", nil),
-		Resource: sieve(parts, "resource", nil),
-		Action:   sieve(policy.NewSieve(sets, true, []string{"action"}).With("tool"), "action", nil),
-		Context: sieve(policy.NewSieve(sets, false, []string{"context"}).
-			With("on_behalf_of", "delegation", "parts", "supported_obligations", "approval", "challenge"), "context", instead),
+		Subject:  sieve(read.Subject, "principal", nil),
+		Resource: sieve(read.Resource, "resource", nil),
+		Action:   sieve(read.Action.With("tool"), "action", nil),
+		Context: sieve(read.Context.With("on_behalf_of", "delegation", "parts", "supported_obligations", "approval", "challenge"),
+			"context", instead),
 	})
 	slices.Sort(left)
 	for _, p := range slices.Compact(left) {
@@ -77,16 +76,6 @@ func reduceParts(parts []aver.Part, s policy.Sieve, left *[]policy.Path) []any {
 		list[i] = map[string]any{"id": p.ID, "properties": properties}
 	}
 	return list
-}
-
-// places are where read sets say what is read of the subject and of the
-// resource: an entity that is both is read through either.
-func (e *Evidence) places() (subject, resource [][]string) {
-	subject, resource = [][]string{{"principal"}}, [][]string{{"resource"}}
-	if e.twoParts {
-		return append(subject, resource...), append(resource, subject...)
-	}
-	return subject, resource
 }
 
 // withhold moves the sensitive members out of a request: each is replaced by a
@@ -304,7 +293,7 @@ func (e *Evidence) Lacks(omitted []string) []string {
 	if len(omitted) == 0 {
 		return nil
 	}
-	reads := policy.ReadSet{}.Union(e.sets...)
+	reads := e.reads()
 	if e.twoParts {
 		reads = reads.Same("principal", "resource")
 	}

@@ -2,7 +2,6 @@ package pdp
 
 import (
 	"errors"
-	"maps"
 	"strconv"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -21,8 +20,8 @@ type Query struct {
 	action            types.EntityUID
 	subjectClaims     types.Record // what the caller says; registered facts override it
 	resourceClaims    types.Record
-	actionRecord      types.Record // the action's properties and name, context.aver.action
-	context           types.Record // as sent
+	actionClaims      types.Record // the action's properties
+	context           []contextMember
 	parts             []queryPart  // one without an id when the request names none
 	chain             []string     // grant ids
 	token             *aver.Token  // what was verified of the token that came with it
@@ -32,6 +31,35 @@ type Query struct {
 	tool              string
 	supported         []string
 	err               *aver.RequestError
+}
+
+// contextMember is a member of the context as it was sent. Its value is made when
+// an evaluation can read it.
+type contextMember struct {
+	name  types.String
+	json  any         // what is plain, see [policy.Plain]
+	value types.Value // nil: json is to be converted
+}
+
+func (m contextMember) made() contextMember {
+	if m.value == nil {
+		m.value = policy.PlainValue(m.json)
+	}
+	return m
+}
+
+// contextRecord is the context as it was sent.
+func (q *Query) contextRecord() types.Record {
+	m := make(types.RecordMap, len(q.context))
+	for _, member := range q.context {
+		m[member.name] = member.made().value
+	}
+	return types.NewRecord(m)
+}
+
+// actionRecord is context.aver.action: the action's properties and name.
+func (q *Query) actionRecord() types.Record {
+	return overlay(types.NewRecord(types.RecordMap{"name": types.String(q.Request.Action.Name)}), q.actionClaims)
 }
 
 type queryPart struct {
@@ -127,13 +155,18 @@ func (q *Query) convert() *aver.RequestError {
 	}
 	q.subjectClaims = record("/subject/properties", "subject", req.Subject.Properties)
 	q.resourceClaims = record("/resource/properties", "resource", req.Resource.Properties)
-	q.context = record("/context", "context", req.Context)
-	action := maps.Collect(record("/action/properties", "action", req.Action.Properties).All())
-	if action == nil {
-		action = types.RecordMap{}
+	if policy.Plain(req.Context) {
+		for name, v := range req.Context {
+			if v != nil {
+				q.context = append(q.context, contextMember{name: types.String(name), json: v})
+			}
+		}
+	} else {
+		for name, v := range record("/context", "context", req.Context).All() {
+			q.context = append(q.context, contextMember{name: name, value: v})
+		}
 	}
-	action["name"] = types.String(req.Action.Name)
-	q.actionRecord = types.NewRecord(action)
+	q.actionClaims = record("/action/properties", "action", req.Action.Properties)
 	parts := req.Parts()
 	if parts == nil {
 		q.parts = []queryPart{{}}

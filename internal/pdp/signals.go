@@ -82,8 +82,8 @@ func (q *Query) device() aver.Ref {
 // is evidence even where nothing was received yet: a later signal may end what is
 // allowed now.
 func (d *decider) resolveSignals() {
-	if !d.q.Policies(d.st).ReadsSignals() {
-		return
+	if !d.reads.Has(policy.AverSignals) {
+		return // nobody need look for them
 	}
 	context := d.q.Request.Context
 	named := context["session"] != nil || context["device"] != nil || d.q.token != nil && d.q.token.Session != ""
@@ -97,11 +97,11 @@ func (d *decider) resolveSignals() {
 		}
 	}
 	if context["session"] != nil {
-		d.evidence.sets = append(d.evidence.sets, sessionReads)
+		d.evidence.read(sessionReads)
 	}
 	if d.onDevice = d.q.device(); !d.onDevice.IsZero() {
 		d.evidence.watched = append(d.evidence.watched, d.onDevice)
-		d.evidence.sets = append(d.evidence.sets, deviceReads)
+		d.evidence.read(deviceReads)
 	}
 }
 
@@ -193,7 +193,7 @@ func (e *Evidence) seeSignal(s seenSignal) {
 func (e *Evidence) citeSignals() []uint64 {
 	var out []uint64
 	for _, s := range e.signals {
-		if slices.ContainsFunc(e.sets, func(set policy.ReadSet) bool { return set.Contains(s.path) }) {
+		if e.mayRead(s.path) {
 			out = append(out, s.event)
 		}
 	}

@@ -142,7 +142,7 @@ func (d *decider) inside(resource types.Entity, name string, allowed any) bool {
 		return ok && isText && slices.Contains(list, any(string(text)))
 	}
 	attribute := func(name string) (types.Value, bool) {
-		d.evidence.sets = append(d.evidence.sets, policy.ReadSet{}.With(policy.Path("resource."+name)))
+		d.evidence.read(policy.ReadSet{}.With(policy.Path("resource." + name)))
 		return resource.Attributes.Get(types.String(name))
 	}
 	switch name {
@@ -157,8 +157,8 @@ func (d *decider) inside(resource types.Entity, name string, allowed any) bool {
 	case "datatypes":
 		return among(attribute("datatype"))
 	case "privileges":
-		d.evidence.sets = append(d.evidence.sets, policy.ReadSet{}.With("action.privilege"))
-		return among(d.q.actionRecord.Get("privilege"))
+		d.evidence.read(policy.ReadSet{}.With("action.privilege"))
+		return among(d.q.actionRecord().Get("privilege"))
 	}
 	if !plainName.MatchString(name) {
 		return false

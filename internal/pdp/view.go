@@ -30,7 +30,7 @@ func Views(st *authority.State, q *Query, now aver.Time) []View {
 	if q.err != nil {
 		return nil
 	}
-	d := &decider{st: st, q: q, now: now, evidence: &Evidence{}}
+	d := &decider{st: st, q: q, now: now, evidence: &Evidence{}, whole: true}
 	d.resolveChain()
 	var views []View
 	for _, part := range q.parts {

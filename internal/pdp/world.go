@@ -15,7 +15,8 @@ import (
 // Evidence is what a decision rested on.
 type Evidence struct {
 	facts      []Fact           // what was looked up, once each
-	sets       []policy.ReadSet // of the policies that were evaluated
+	results    []policy.Result  // of evaluations of the policy set
+	others     []policy.ReadSet // what was read besides: by grants, exceptions, and Aver itself
 	grants     []*authority.Grant
 	cited      []uint64 // events of approvals and exceptions
 	twoParts   bool     // the resource is also a principal, so what is read of one is read of the other
@@ -24,7 +25,24 @@ type Evidence struct {
 	watched    []aver.Ref // the sessions and the device of the request
 }
 
-func (e *Evidence) evaluated(result policy.Result) { e.sets = append(e.sets, result.Reads()) }
+func (e *Evidence) evaluated(result policy.Result) { e.results = append(e.results, result) }
+
+func (e *Evidence) read(reads policy.ReadSet) { e.others = append(e.others, reads) }
+
+// mayRead tells whether what stands at a path can have been read.
+func (e *Evidence) mayRead(path policy.Path) bool {
+	return slices.ContainsFunc(e.others, func(s policy.ReadSet) bool { return s.Contains(path) }) ||
+		slices.ContainsFunc(e.results, func(r policy.Result) bool { return r.Reads().Contains(path) })
+}
+
+// reads is all that was read.
+func (e *Evidence) reads() policy.ReadSet {
+	sets := e.others
+	for _, r := range e.results {
+		sets = append(sets, r.Reads())
+	}
+	return policy.ReadSet{}.Union(sets...)
+}
 
 func (e *Evidence) grant(g *authority.Grant) { e.grants = append(e.grants, g) }
 
@@ -141,46 +159,86 @@ func overlay(over, under types.Record) types.Record {
 // request builds the Cedar request of a frame. What Aver vouches for stands in
 // context.aver; docs/policies.md describes each member.
 func (d *decider) request(principal types.EntityUID, chain []link, part queryPart) types.Request {
-	delegators := make([]types.Value, len(chain))
 	origin := principal
-	for i, l := range chain {
-		delegators[i] = uid(l.from)
-	}
 	if len(chain) > 0 {
 		origin = uid(chain[0].from)
 	}
 	isActor := principal == d.q.subject
-	vouched := types.RecordMap{
-		"now":        types.NewDatetimeFromMillis(int64(d.now)),
-		"action":     d.q.actionRecord,
-		"origin":     origin,
-		"chain":      types.NewSet(delegators...),
-		"hops":       types.Long(len(chain)),
-		"actor":      d.identityRecord(principal),
-		"acting_for": types.Boolean(len(chain) > 0 || isActor && d.q.actingFor),
-		"delegated":  types.Boolean(len(chain) > 0 || isActor && len(d.q.chain) > 0),
+	actor := d.identityRecord(principal) // looked up in any case: a record cites it
+	vouched := make(types.RecordMap, 8)
+	if d.reads.Has(policy.AverNow) {
+		vouched["now"] = types.NewDatetimeFromMillis(int64(d.now))
 	}
-	if len(chain) > 0 && chain[len(chain)-1].purpose != "" {
+	if d.reads.Has(policy.AverAction) {
+		vouched["action"] = d.q.actionRecord()
+	}
+	if d.reads.Has(policy.AverOrigin) {
+		vouched["origin"] = origin
+	}
+	if d.reads.Has(policy.AverChain) {
+		delegators := make([]types.Value, len(chain))
+		for i, l := range chain {
+			delegators[i] = uid(l.from)
+		}
+		vouched["chain"] = types.NewSet(delegators...)
+	}
+	if d.reads.Has(policy.AverHops) {
+		vouched["hops"] = types.Long(len(chain))
+	}
+	if d.reads.Has(policy.AverActor) {
+		vouched["actor"] = actor
+	}
+	if d.reads.Has(policy.AverActingFor) {
+		vouched["acting_for"] = types.Boolean(len(chain) > 0 || isActor && d.q.actingFor)
+	}
+	if d.reads.Has(policy.AverDelegated) {
+		vouched["delegated"] = types.Boolean(len(chain) > 0 || isActor && len(d.q.chain) > 0)
+	}
+	if len(chain) > 0 && chain[len(chain)-1].purpose != "" && d.reads.Has(policy.AverPurpose) {
 		vouched["purpose"] = types.String(chain[len(chain)-1].purpose)
 	}
-	if t := d.q.token; t != nil && t.Fault == "" {
+	if t := d.q.token; t != nil && t.Fault == "" && d.reads.Has(policy.AverToken) {
 		vouched["token"] = d.q.tokenRecord
 	}
-	if d.q.tool != "" {
+	if d.q.tool != "" && d.reads.Has(policy.AverTool) {
 		vouched["tool"] = types.String(d.q.tool)
 	}
-	if part.id != "" {
+	if part.id != "" && d.reads.Has(policy.AverPart) {
 		vouched["part"] = overlay(types.NewRecord(types.RecordMap{"id": types.String(part.id)}), part.claims)
 	}
-	if signals := d.signals(principal); signals.Len() > 0 {
-		vouched["signals"] = signals
+	if d.reads.Has(policy.AverSignals) {
+		if signals := d.signals(principal); signals.Len() > 0 {
+			vouched["signals"] = signals
+		}
 	}
-	context := make(types.RecordMap, d.q.context.Len()+1)
-	for name, value := range d.q.context.All() {
-		context[name] = value
+	context := make(types.RecordMap, len(d.context)+1)
+	for _, m := range d.context {
+		context[m.name] = m.value
 	}
 	context["aver"] = types.NewRecord(vouched)
 	return types.Request{Principal: principal, Action: d.q.action, Resource: d.q.resource, Context: types.NewRecord(context)}
+}
+
+// readContext finds out what of the context evaluations can read, so that nothing
+// else is made for them.
+func (d *decider) readContext() {
+	all := []policy.ContextReads{d.q.Policies(d.st).ContextReads()}
+	switch {
+	case d.whole || len(d.st.ExceptionsOf(d.q.Request.Subject.Ref, d.now)) > 0:
+		all[0] = policy.AllOfContext
+	default:
+		for _, g := range d.chain {
+			all = append(all, g.Permit.ContextReads())
+		}
+	}
+	for _, reads := range all {
+		d.reads |= reads.Aver()
+	}
+	for _, m := range d.q.context {
+		if slices.ContainsFunc(all, func(reads policy.ContextReads) bool { return reads.Reads(string(m.name)) }) {
+			d.context = append(d.context, m.made())
+		}
+	}
 }
 
 // identityRecord is context.aver.actor: what is registered about a principal.

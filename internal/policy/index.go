@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -108,6 +109,7 @@ func (ix *index) addPrincipal(l *level[[]int32], scope ast.IsPrincipalScopeNode,
 // A group is a list of candidates that belong together, as there are few such
 // lists however many requests there are.
 type group struct {
+	id     uint64 // of one that is remembered, unique; else 0
 	rules  []*Rule
 	reads  func() ReadSet // computed when first needed
 	climbs bool           // some policy looks for groups that an entity is in
@@ -154,13 +156,24 @@ func (ix *index) group(hits []int32) *group {
 	g = newGroup(rules)
 	ix.cache.mu.Lock()
 	defer ix.cache.mu.Unlock()
+	if known := ix.cache.groups[string(key)]; known != nil {
+		return known
+	}
 	if len(ix.cache.groups) < maxGroups {
+		g.id = groupIDs.Add(1)
 		ix.cache.groups[string(key)] = g
 	}
 	return g
 }
 
-var noCandidates = group{reads: func() ReadSet { return ReadSet{} }}
+// groupIDs numbers the groups that are remembered, from 2.
+var groupIDs = func() *atomic.Uint64 {
+	var n atomic.Uint64
+	n.Store(noCandidates.id)
+	return &n
+}()
+
+var noCandidates = group{id: 1, reads: func() ReadSet { return ReadSet{} }}
 
 // find gives the policies whose scope can match, in the order of the index.
 func (ix *index) find(entities types.EntityGetter, req types.Request) *group {

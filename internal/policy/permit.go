@@ -10,8 +10,9 @@ import (
 // A Permit is one Cedar permit by itself, such as a grant's. It does not
 // change and may be used concurrently.
 type Permit struct {
-	rule  *Rule
-	group *group
+	rule    *Rule
+	group   *group
+	context ContextReads
 }
 
 // CompilePermit reads text that consists of exactly one permit. It has no
@@ -39,8 +40,11 @@ func CompilePermit(id, text string) (*Permit, error) {
 		return nil, err
 	}
 	r.Position = 1
-	return &Permit{rule: r, group: newGroup([]*Rule{r})}, nil
+	return &Permit{rule: r, group: newGroup([]*Rule{r}), context: contextReads([]*Rule{r})}, nil
 }
+
+// ContextReads tells what the permit can read of the context.
+func (p *Permit) ContextReads() ContextReads { return p.context }
 
 // Rule gives the policy, for explanations and for what it can read.
 func (p *Permit) Rule() *Rule { return p.rule }

@@ -24,7 +24,8 @@ type Set struct {
 
 	retained  ReadSet
 	sensitive []Path
-	signals   bool // some policy reads context.aver.signals
+	context   ContextReads
+	sieves    sieveCache
 }
 
 // NewSet compiles the policies of the given bundles, whose names must differ.
@@ -35,7 +36,6 @@ func NewSet(bundles ...*Bundle) *Set {
 	for _, b := range s.bundles {
 		s.rules = append(s.rules, b.rules...)
 	}
-	s.signals = slices.ContainsFunc(s.rules, func(r *Rule) bool { return r.reads.Contains("context.aver.signals") })
 	var ordinary, gates []*Rule
 	for _, r := range s.rules {
 		if r.Gate != nil {
@@ -45,6 +45,7 @@ func NewSet(bundles ...*Bundle) *Set {
 		}
 	}
 	s.ordinary, s.gates = newIndex(ordinary), newIndex(gates)
+	s.context = contextReads(s.rules)
 	var retained []Path
 	for _, b := range s.bundles {
 		retained = append(retained, b.meta.Retain...)
@@ -58,16 +59,12 @@ func NewSet(bundles ...*Bundle) *Set {
 	return s
 }
 
-// Retained is what the bundles want kept of requests, read or not.
-func (s *Set) Retained() ReadSet { return s.retained }
+// ContextReads tells what the policies of the set can read of the context.
+func (s *Set) ContextReads() ContextReads { return s.context }
 
 // Sensitive are the paths whose values the bundles call sensitive, sorted.
 // Nobody may change the slice.
 func (s *Set) Sensitive() []Path { return s.sensitive }
-
-// ReadsSignals tells whether some policy reads context.aver.signals. If none
-// does, nobody need look for signals.
-func (s *Set) ReadsSignals() bool { return s.signals }
 
 // Bundles are the bundles of the set, by name.
 func (s *Set) Bundles() []*Bundle { return slices.Clone(s.bundles) }
@@ -106,6 +103,7 @@ type Result struct {
 	Candidates []*Rule
 
 	reads func() ReadSet
+	group uint64 // of the candidates; 0: it is not remembered
 }
 
 // A RuleError says that the evaluation of a policy failed, and how.
@@ -165,6 +163,9 @@ var recorders = sync.Pool{New: func() any { return new(Recorder) }}
 // maps that cedar-go walks over: see [Recorder].
 func authorize(g *group, entities types.EntityGetter, req types.Request) Result {
 	rules := g.rules
+	if len(rules) == 0 {
+		return Result{reads: g.reads, group: g.id}
+	}
 	if g.climbs {
 		r := recorders.Get().(*Recorder)
 		r.Reset(entities)
@@ -175,7 +176,7 @@ func authorize(g *group, entities types.EntityGetter, req types.Request) Result 
 		entities = r
 	}
 	decision, diag := cedar.Authorize(candidates(rules), entities, req)
-	res := Result{Decision: decision, Candidates: rules, reads: g.reads}
+	res := Result{Decision: decision, Candidates: rules, reads: g.reads, group: g.id}
 	// Both lists of the diagnostic are in the order of the candidates.
 	if len(diag.Reasons) > 0 {
 		res.Reasons = make([]*Rule, 0, len(diag.Reasons))

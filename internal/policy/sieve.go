@@ -1,10 +1,113 @@
 package policy
 
 import (
+	"encoding/binary"
 	"slices"
+	"sync"
 
 	"github.com/aver-authz/aver"
 )
+
+// RequestSieves keep of a request what evaluations can have read of it.
+type RequestSieves struct{ Subject, Resource, Action, Context Sieve }
+
+// Where read sets say what is read of each part of a request. An entity that is
+// both principal and resource is read through either.
+var (
+	ofPrincipal = [][]string{{"principal"}}
+	ofResource  = [][]string{{"resource"}, {"context", "aver", "part"}}
+	ofEither    = [][]string{{"principal"}, {"resource"}, {"context", "aver", "part"}}
+	ofAction    = [][]string{{"action"}}
+	ofContext   = [][]string{{"context"}}
+)
+
+func newRequestSieves(sets []ReadSet, same bool) RequestSieves {
+	subject, resource := ofPrincipal, ofResource
+	if same {
+		subject, resource = ofEither[:2], ofEither
+	}
+	return RequestSieves{
+		Subject: NewSieve(sets, true, subject...), Resource: NewSieve(sets, true, resource...),
+		Action: NewSieve(sets, true, ofAction...), Context: NewSieve(sets, false, ofContext...),
+	}
+}
+
+// Sieves makes the sieves for what was read: by evaluations of the set (of which
+// there are few combinations, so that they are remembered), and by others. What
+// the set retains is kept as well. With same, subject and resource may be the
+// same entity.
+func (s *Set) Sieves(results []Result, others []ReadSet, same bool) RequestSieves {
+	out := s.sieves.get(results, same, func() RequestSieves {
+		sets := make([]ReadSet, 0, len(results)+1)
+		for _, r := range results {
+			sets = append(sets, r.Reads())
+		}
+		return newRequestSieves(append(sets, s.retained), same).merged()
+	})
+	if len(others) == 0 {
+		return out
+	}
+	more := newRequestSieves(others, same)
+	return RequestSieves{
+		out.Subject.and(more.Subject), out.Resource.and(more.Resource), out.Action.and(more.Action), out.Context.and(more.Context),
+	}
+}
+
+func (s RequestSieves) merged() RequestSieves {
+	return RequestSieves{s.Subject.merged(), s.Resource.merged(), s.Action.merged(), s.Context.merged()}
+}
+
+// merged is a sieve that keeps the same, with one tree to look into.
+func (s Sieve) merged() Sieve {
+	if len(s.nodes) < 2 {
+		return s
+	}
+	all := &readNode{}
+	for _, n := range s.nodes {
+		all.merge(n)
+	}
+	return Sieve{nodes: []*readNode{all}, names: s.names}
+}
+
+func (s Sieve) and(o Sieve) Sieve {
+	return Sieve{nodes: append(slices.Clip(s.nodes), o.nodes...), names: s.names}
+}
+
+// sieveCache remembers sieves by the groups of policies they are made for.
+type sieveCache struct {
+	mu sync.RWMutex
+	of map[string]RequestSieves
+}
+
+func (c *sieveCache) get(results []Result, same bool, make func() RequestSieves) RequestSieves {
+	var buf [128]byte
+	key := append(buf[:0], 0)
+	if same {
+		key[0] = 1
+	}
+	for _, r := range results {
+		if r.group == 0 {
+			return make()
+		}
+		key = binary.NativeEndian.AppendUint64(key, r.group)
+	}
+	c.mu.RLock()
+	found, ok := c.of[string(key)]
+	c.mu.RUnlock()
+	if ok {
+		return found
+	}
+	made := make()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = map[string]RequestSieves{}
+	}
+	if len(c.of) < maxGroups {
+		c.of[string(key)] = made
+	}
+	return made
+}
 
 // A Sieve keeps of a JSON object the members that some [ReadSet] reads at one
 // of several places. It is what makes a record minimal. It looks into the read
@@ -97,6 +200,13 @@ func (s Sieve) Append(dst []byte, object, instead map[string]any, omitted *[]Pat
 
 // below is the sieve for the member of that name, and whether it is read.
 func (s Sieve) below(name string) (sub Sieve, read bool) {
+	if len(s.nodes) == 1 {
+		kid := s.nodes[0].kids[name]
+		if kid != nil && (kid.whole || len(kid.kids) > 0) {
+			sub.nodes = []*readNode{kid}
+		}
+		return sub, kid != nil
+	}
 	for _, n := range s.nodes {
 		if kid := n.kids[name]; kid != nil {
 			read = true

@@ -26,6 +26,44 @@ func RecordFromJSON(m map[string]any, at string) (types.Record, error) {
 	return recordFromJSON(m, at, 0)
 }
 
+// Plain tells whether an object, as [aver.ParseJSON] makes it, holds nothing out
+// of the ordinary: no escapes, and nothing that Cedar can't hold.
+func Plain(m map[string]any) bool { return plain(m, 0) }
+
+func plain(v any, depth int) bool {
+	if depth > MaxValueDepth {
+		return false
+	}
+	switch v := v.(type) {
+	case string, bool, int64:
+		return true
+	case []any:
+		for _, e := range v {
+			if e == nil || !plain(e, depth+1) {
+				return false
+			}
+		}
+		return true
+	case map[string]any:
+		for name, e := range v {
+			if name == "__entity" || name == "__extn" || e != nil && !plain(e, depth+1) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// PlainValue converts a member of an object that is [Plain].
+func PlainValue(v any) types.Value {
+	value, ok := plainValue(v, 1)
+	if !ok {
+		panic("policy: a value that is not plain")
+	}
+	return value
+}
+
 // plainRecord converts an object that holds nothing out of the ordinary: no
 // escapes, no problems.
 func plainRecord(m map[string]any, depth int) (types.Record, bool) {
