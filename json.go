@@ -80,6 +80,7 @@ const MaxInteger = 1<<53 - 1
 // are not whole or beyond [MaxInteger], and what exceeds the limits.
 func ParseJSON(text []byte, limits Limits) (any, error) {
 	p := jsonParser{limits: limits.orDefault()}
+	p.path, p.names = p.pathBuf[:0], p.namesBuf[:0]
 	if len(text) > p.limits.Bytes {
 		p.text = string(text[:p.limits.Bytes])
 		return nil, p.errorAt(p.limits.Bytes, "the text is longer than %d bytes", p.limits.Bytes)
@@ -112,6 +113,9 @@ type jsonParser struct {
 	limits  Limits
 	path    []string
 	names   []string // of the objects that are being read, innermost last
+
+	pathBuf  [8]string
+	namesBuf [16]string
 }
 
 func (p *jsonParser) errorAt(offset int, format string, args ...any) error {
