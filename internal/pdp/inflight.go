@@ -5,7 +5,6 @@ import (
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
-	"github.com/aver-authz/aver/internal/policy"
 )
 
 // DecideInFlight decides again for work that is under way since an earlier
