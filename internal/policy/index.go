@@ -2,10 +2,12 @@ package policy
 
 import (
 	"encoding/binary"
+	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
@@ -113,14 +115,18 @@ type group struct {
 	rules  []*Rule
 	reads  func() ReadSet // computed when first needed
 	climbs bool           // some policy looks for groups that an entity is in
+
+	seq iter.Seq2[types.PolicyID, *cedar.Policy] // of the policies
 }
 
 func newGroup(rules []*Rule) *group {
-	return &group{
+	g := &group{
 		rules:  rules,
 		reads:  sync.OnceValue(func() ReadSet { return readsOfRules(rules) }),
 		climbs: slices.ContainsFunc(rules, func(r *Rule) bool { return r.climbs }),
 	}
+	g.seq = g.walk
+	return g
 }
 
 // maxGroups bounds what an index remembers. Beyond it, groups are made anew

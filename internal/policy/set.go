@@ -140,16 +140,14 @@ func (s *Set) Gates(entities types.EntityGetter, req types.Request) Result {
 	return s.gates.authorize(entities, req)
 }
 
-// candidates are evaluated by cedar-go in their order.
-type candidates []*Rule
+// All implements [cedar.PolicyIterator]: cedar-go evaluates the policies of the
+// group in their order.
+func (g *group) All() iter.Seq2[types.PolicyID, *cedar.Policy] { return g.seq }
 
-// All implements [cedar.PolicyIterator].
-func (c candidates) All() iter.Seq2[types.PolicyID, *cedar.Policy] {
-	return func(yield func(types.PolicyID, *cedar.Policy) bool) {
-		for _, r := range c {
-			if !yield(types.PolicyID(r.ID), r.policy) {
-				return
-			}
+func (g *group) walk(yield func(types.PolicyID, *cedar.Policy) bool) {
+	for _, r := range g.rules {
+		if !yield(types.PolicyID(r.ID), r.policy) {
+			return
 		}
 	}
 }
@@ -175,7 +173,7 @@ func authorize(g *group, entities types.EntityGetter, req types.Request) Result 
 		}()
 		entities = r
 	}
-	decision, diag := cedar.Authorize(candidates(rules), entities, req)
+	decision, diag := cedar.Authorize(g, entities, req)
 	res := Result{Decision: decision, Candidates: rules, reads: g.reads, group: g.id}
 	// Both lists of the diagnostic are in the order of the candidates.
 	if len(diag.Reasons) > 0 {
