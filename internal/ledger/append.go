@@ -241,10 +241,12 @@ func (q *queue) drop(b *batch, committed uint64, err *UnavailableError) {
 	}
 }
 
-// gather lets those who were released a moment ago come back, so that they share the next sync and its signature: it
-// gives way to others as long as that brings entries, until there are as many as the last time. Who is alone never waits.
-func (q *queue) gather(crowd int) {
-	for n, idle := q.waiting(), 0; n < crowd && idle < gatherIdle; {
+// gather lets those come along who are about to: who were released a moment ago, and whose requests have arrived. It
+// gives way to others as long as that brings entries, so that the busier the machine is, the more share a sync and its
+// signature. Who is alone never waits.
+func (q *queue) gather() {
+	begun := time.Now()
+	for n, idle := q.waiting(), 0; idle < gatherIdle && n < gatherMost; {
 		runtime.Gosched()
 		was := n
 		if n = q.waiting(); n > was {
@@ -252,11 +254,17 @@ func (q *queue) gather(crowd int) {
 		} else {
 			idle++
 		}
+		if time.Since(begun) > gatherFor {
+			return
+		}
 	}
 }
 
-// gatherIdle is how often the committer gives way in vain before it goes on.
-const gatherIdle = 16
+const (
+	gatherIdle = 32                      // how often the committer gives way in vain before it goes on
+	gatherMost = 256                    // entries that are worth a sync of their own
+	gatherFor  = 500 * time.Microsecond // the longest that it gives way
+)
 
 // waiting is how many entries wait for the committer.
 func (q *queue) waiting() (n int) {
@@ -293,7 +301,7 @@ func (l *Log) commitLoop() {
 			continue
 		}
 		if crowd > 1 {
-			l.queue.gather(crowd)
+			l.queue.gather()
 		}
 		b := l.queue.take()
 		if b == nil {
