@@ -261,7 +261,7 @@ func (q *queue) gather() {
 }
 
 const (
-	gatherIdle = 32                      // how often the committer gives way in vain before it goes on
+	gatherIdle = 32                     // how often the committer gives way in vain before it goes on
 	gatherMost = 256                    // entries that are worth a sync of their own
 	gatherFor  = 500 * time.Microsecond // the longest that it gives way
 )
