@@ -36,6 +36,7 @@ type ActivitySummary struct {
 type judged struct {
 	ActivityResult
 	previous *uint64
+	erased   bool
 }
 
 // isActivity tells the kind of an entry by its leaf.
@@ -45,11 +46,14 @@ func isActivity(e ledger.Entry) bool {
 
 // judge finds out again what is recorded about an activity.
 func (r *run) judge(e ledger.Indexed) (*judged, error) {
+	if e.Erased {
+		return r.erasedActivity(e)
+	}
 	recorded, err := pdp.ParseActivityEntry(e.Entry)
 	if err != nil {
 		return nil, err
 	}
-	out := &judged{ActivityResult{Index: e.Index, ID: recorded.ID, Evaluation: recorded.EvaluationID, Verdict: Match}, recorded.Previous}
+	out := &judged{ActivityResult: ActivityResult{Index: e.Index, ID: recorded.ID, Evaluation: recorded.EvaluationID, Verdict: Match}, previous: recorded.Previous}
 	differ := func(format string, args ...any) {
 		out.Verdict = Mismatch
 		out.Difference = append(out.Difference, fmt.Sprintf(format, args...))
@@ -70,6 +74,9 @@ func (r *run) judge(e ledger.Indexed) (*judged, error) {
 		return nil, err
 	}
 	prior, err := r.priorOf(e.Index, recorded, differ)
+	if errors.Is(err, ledger.ErrErased) {
+		missing, err = append(missing, "an earlier activity of the same decision, which was erased"), nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +118,11 @@ func (r *run) decisionOf(index uint64, a *aver.Activity, differ func(string, ...
 		differ("decision: entry %d does not stand before it", *a.Decision)
 		return ledger.Entry{}, nil, nil
 	}
-	if e, err = r.decisions.Entry(*a.Decision); err != nil {
+	if e, err = r.decisions.Entry(*a.Decision); errors.Is(err, ledger.ErrErased) {
+		why, err := r.states.whyErased(*a.Decision)
+		return e, []string{"its decision: " + why}, err
+	}
+	if err != nil {
 		return ledger.Entry{}, nil, err
 	}
 	if isActivity(e) {
@@ -167,14 +178,22 @@ type leaves struct{ Log }
 
 func (l leaves) Leaf(i uint64) ([]byte, error) {
 	e, err := l.Entry(i)
+	if errors.Is(err, ledger.ErrErased) {
+		err = nil
+	}
 	return e.Leaf, err
 }
 
 // collectActivity takes a result in the order of the log, and checks that the
 // activities of every decision form an unbroken chain.
 func (r *run) collectActivity(j *judged) error {
+	if j.erased {
+		r.lostActivity = true
+		return r.countActivity(j)
+	}
 	last, known := r.chained[j.Evaluation]
 	switch {
+	case r.lostActivity: // one that is gone may stand between
 	case known && (j.previous == nil || *j.previous != last):
 		j.Verdict = Mismatch
 		j.Difference = append(j.Difference, fmt.Sprintf("previous: the activity before it is entry %d", last))
@@ -183,6 +202,10 @@ func (r *run) collectActivity(j *judged) error {
 		j.Difference = append(j.Difference, "previous: there is no activity before it")
 	}
 	r.chained[j.Evaluation] = j.Index
+	return r.countActivity(j)
+}
+
+func (r *run) countActivity(j *judged) error {
 	s := &r.out.Activities
 	s.Total++
 	var of *uint64

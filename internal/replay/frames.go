@@ -106,6 +106,13 @@ func (x *frameExport) skip(e ledger.Indexed, id, frame, reason string) error {
 
 func (x *frameExport) decision(e ledger.Indexed) error {
 	x.out.Decisions++
+	if e.Erased {
+		leaf, err := aver.ParseLeaf(e.Leaf)
+		if err != nil {
+			return err
+		}
+		return x.skip(e, leaf.ID, "", "the record was erased")
+	}
 	record, req, missing, err := reopen(e.Entry)
 	if err != nil {
 		return err

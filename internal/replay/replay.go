@@ -209,6 +209,7 @@ type decided struct {
 	counters       []aver.Counter
 	activity       *judged
 	administration bool // about a change of Aver itself
+	erased         bool
 }
 
 type run struct {
@@ -220,8 +221,12 @@ type run struct {
 	out       Summary
 	flips     map[[2]aver.Outcome]*Flip
 	used      pdp.Usage // :: After of the latest record
-	done      uint64    // entries
-	partial   bool      // the run did not begin at the first record, so chains begin anywhere
+	older     pdp.Usage // the same, with records between that are erased: used then, or more
+	lost      bool      // records were erased
+
+	lostActivity bool   // activities were erased, so that chains of activities may have holes
+	done         uint64 // entries
+	partial      bool   // the run did not begin at the first record, so chains begin anywhere
 }
 
 func (r *run) decideAll(c *chunk) ([]decided, error) {
@@ -249,6 +254,9 @@ func (r *run) decideAll(c *chunk) ([]decided, error) {
 
 // decide decides one record again. Only a log that can't be read is an error.
 func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
+	if e.Erased {
+		return r.erased(e)
+	}
 	record, req, lacking, err := reopen(e.Entry)
 	if err != nil {
 		return decided{}, err
@@ -301,6 +309,15 @@ func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 	if recorded, now := factsText(record.Facts), factsText(evidence.Cite(q)); recorded != now {
 		out.Difference = append(out.Difference, fmt.Sprintf("facts: recorded %s, again %s", recorded, now))
 	}
+	if len(e.Leaf) > 0 {
+		leaf, err := aver.ParseLeaf(e.Leaf)
+		if err != nil {
+			return decided{}, err
+		}
+		if class := pdp.RetentionClass(version.state, q); leaf.Class != class {
+			out.Difference = append(out.Difference, fmt.Sprintf("retention class: recorded %q, again %q", leaf.Class, class))
+		}
+	}
 	before, after := record.Decision.AppendCanonical(nil), again.AppendCanonical(nil)
 	if !bytes.Equal(before, after) {
 		out.Difference = append(out.Difference, differences("decision", before, after)...)
@@ -349,10 +366,17 @@ func (r *run) collect(results []decided) error {
 			}
 			continue
 		}
+		if d.erased {
+			r.forget()
+		}
 		for _, c := range d.counters {
 			key := pdp.LimitKey{Grant: c.Grant, Name: c.Name}
 			before, known := r.used[key]
-			if (known || !r.partial) && before != c.Before && !r.o.whatIf() {
+			breaks := (known || !r.partial && !r.lost) && before != c.Before
+			if !known && r.lost {
+				breaks = c.Before < r.older[key] // what the records between used is not known any more
+			}
+			if breaks && !r.o.whatIf() {
 				d.Verdict = Mismatch
 				d.Difference = append(d.Difference, fmt.Sprintf("%s of grant %s: the record begins at %d, the one before ended at %d", c.Name, c.Grant, c.Before, before))
 			}
@@ -372,6 +396,18 @@ func (r *run) collect(results []decided) error {
 		r.o.Progress(r.done, r.o.To-r.o.From)
 	}
 	return nil
+}
+
+// forget notes that a record was erased, which may have used any limit.
+func (r *run) forget() {
+	r.lost = true
+	if r.older == nil {
+		r.older = pdp.Usage{}
+	}
+	for key, n := range r.used {
+		r.older[key] = n
+	}
+	clear(r.used)
 }
 
 func (r *run) count(d Result) {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/pap"
@@ -23,7 +24,11 @@ type Log interface {
 
 // StateAt folds the first size events of the authority log.
 func StateAt(log Log, size uint64) (*authority.State, error) {
-	return authority.Fold(authority.New(), pap.Events(log.Entries(0, size)))
+	return authority.Fold(authority.New(), events(log, size))
+}
+
+func events(log Log, size uint64) iter.Seq2[*aver.Event, error] {
+	return pap.Events(log.Entries(0, size))
 }
 
 // states hands out the authority state at any size. Records cite sizes that
@@ -36,6 +41,10 @@ type states struct {
 	mu     sync.Mutex
 	latest *authority.State
 	recent map[uint64]*version
+
+	lately sync.Once // folds the whole log, for what came after all decisions
+	now    *authority.State
+	nowErr error
 }
 
 // version is the authority at one size.
