@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,7 +231,7 @@ func read(e ledger.Indexed) (*query.Facts, *late, error) {
 		if err != nil || a.Decision == nil || *a.Decision >= e.Index {
 			return nil, nil, err
 		}
-		return nil, &late{*a.Decision, e.Index, true, query.Reported(a)}, nil
+		return nil, &late{decision: *a.Decision, report: e.Index, terms: query.Reported(a)}, nil
 	}
 	return nil, nil, nil
 }
@@ -243,6 +244,7 @@ func (x *Index) events(ctx context.Context, size uint64) error {
 		return nil
 	}
 	batches := map[uint64]*batch{}
+	var erased []aver.IndexRange
 	for e, err := range x.o.Authority.Entries(from, size) {
 		if err != nil {
 			return fmt.Errorf("index: authority log: %w", err)
@@ -251,10 +253,11 @@ func (x *Index) events(ctx context.Context, size uint64) error {
 			return err
 		}
 		runtime.Gosched()
-		l, err := x.asked(e)
+		l, gone, err := x.event(e)
 		if err != nil {
 			return fmt.Errorf("index: authority log, event %d: %w", e.Index, err)
 		}
+		erased = append(erased, gone...)
 		if l == nil {
 			continue
 		}
@@ -263,6 +266,10 @@ func (x *Index) events(ctx context.Context, size uint64) error {
 			batches[first] = &batch{}
 		}
 		batches[first].late = append(batches[first].late, *l)
+	}
+	slices.SortFunc(erased, func(a, b aver.IndexRange) int { return cmp.Compare(a.From, b.From) })
+	if err := x.forget(ctx, erased); err != nil {
+		return err
 	}
 	// The position comes last.
 	position := batches[newest.first]
@@ -281,23 +288,38 @@ func (x *Index) events(ctx context.Context, size uint64) error {
 	return nil
 }
 
-// asked is what an event adds to a decision; nil if nothing.
-func (x *Index) asked(e ledger.Indexed) (*late, error) {
+// event is what an event of the authority log adds to a decision, or what it says
+// is erased.
+func (x *Index) event(e ledger.Indexed) (*late, []aver.IndexRange, error) {
 	leaf, err := aver.ParseLeaf(e.Leaf)
-	if err != nil || e.Erased || leaf.Type != string(aver.EventApprovalRequested) {
-		return nil, err
+	if err != nil || e.Erased {
+		return nil, nil, err
 	}
+	switch aver.EventType(leaf.Type) {
+	case aver.EventApprovalRequested:
+		var asked aver.ApprovalRequest
+		if err := decode(e, &asked); err != nil {
+			return nil, nil, err
+		}
+		decision, err := pdp.Find(x.o.Decisions, x.next.Load(), asked.Evaluation)
+		if errors.Is(err, pdp.ErrNotFound) {
+			return nil, nil, nil
+		}
+		return &late{decision: decision, asked: &asked, terms: query.Asked(&asked)}, nil, err
+	case aver.EventPayloadErased:
+		var erased aver.ErasedEvidence
+		if err := decode(e, &erased); err != nil || erased.Log != x.o.Decisions.Origin() {
+			return nil, nil, err
+		}
+		return nil, erased.Ranges, nil
+	}
+	return nil, nil, nil
+}
+
+func decode(e ledger.Indexed, data any) error {
 	event, err := aver.ParseEvent(e.Payload)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var asked aver.ApprovalRequest
-	if err := event.DecodeData(&asked); err != nil {
-		return nil, err
-	}
-	decision, err := pdp.Find(x.o.Decisions, x.next.Load(), asked.Evaluation)
-	if errors.Is(err, pdp.ErrNotFound) {
-		return nil, nil
-	}
-	return &late{decision: decision, terms: query.Asked(&asked)}, err
+	return event.DecodeData(data)
 }

@@ -1,9 +1,9 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -304,19 +304,54 @@ func TestOldPartitionsCanGo(t *testing.T) {
 	}
 }
 
-func TestErasedPayloadsAreSearchedByTheirLeaves(t *testing.T) {
+// TestErasedPayloadsAreForgotten erases in the log, then in the index, and compares with an index that is built afterwards (D3, G7).
+func TestErasedPayloadsAreForgotten(t *testing.T) {
 	h := newHistory(7)
-	h.grow(t, 100)
-	gone := h.evaluation[10]
-	h.decisions.entries[gone].Payload, h.decisions.entries[gone].Erased = nil, true
-	x := h.open(t, filepath.Join(t.TempDir(), "index"), nil)
+	h.grow(t, blockRows+1500)
+	dir := filepath.Join(t.TempDir(), "index")
+	x := h.open(t, dir, nil)
 	h.refresh(t, x)
-	for q, want := range map[string]int{"outcome:*": 1, "actor:*": 0, "id:" + h.facts[gone].ID: 1} {
-		c, err := x.Count(context.Background(), parse(t, fmt.Sprintf("%s index:%d", q, gone)), 0)
-		if err != nil || c.Count != want {
-			t.Errorf("%s: %d, want %d (%v)", q, c.Count, want, err)
+	size := uint64(h.decisions.size)
+	words := []string{"req-201.", "req-501."} // each stands in one record
+	if !holds(t, dir, words...) {
+		t.Errorf("no file holds any of %q", words)
+	}
+	told := []aver.IndexRange{{From: 3, End: 9}, {From: 200, End: 203}, {From: size - 40, End: size - 20}}
+	h.erase(t, told...)
+	if err := x.Forget(context.Background(), told); err != nil {
+		t.Fatal(err)
+	}
+	agrees(t, h, x, 15)
+	followed := []aver.IndexRange{{From: 500, End: 3000}} // is learnt from the authority log
+	h.erase(t, followed...)
+	h.event(t, aver.EventPayloadErased, aver.ErasedEvidence{ID: "e", Log: h.decisions.origin, Ranges: followed})
+	h.event(t, aver.EventPayloadErased, aver.ErasedEvidence{ID: "e", Log: "elsewhere", Ranges: []aver.IndexRange{{From: 4000, End: 4100}}})
+	h.grow(t, 100)
+	h.refresh(t, x)
+	agrees(t, h, x, 15)
+	again := h.open(t, filepath.Join(t.TempDir(), "index"), nil)
+	h.refresh(t, again)
+	agrees(t, h, again, 15)
+	if holds(t, dir, words...) {
+		t.Errorf("a file still holds one of %q", words)
+	}
+}
+
+// holds tells whether a file of the index holds one of the words.
+func holds(t *testing.T, dir string, words ...string) bool {
+	t.Helper()
+	for _, file := range files(t, dir) {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range words {
+			if bytes.Contains(content, []byte(word)) {
+				return true
+			}
 		}
 	}
+	return false
 }
 
 func TestParseSpan(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -45,13 +46,16 @@ type history struct {
 	facts      map[uint64]*query.Facts
 	evaluation []uint64 // indexes of decisions
 	reports    map[uint64][]uint64
+	activities map[uint64]*aver.Activity
+	asked      map[uint64][]*aver.ApprovalRequest
 	now        aver.Time
 }
 
 func newHistory(seed uint64) *history {
 	return &history{
 		random: rand.New(rand.NewPCG(seed, seed)), decisions: memory{origin: "test/decisions"}, authority: memory{origin: "test/authority"},
-		facts: map[uint64]*query.Facts{}, reports: map[uint64][]uint64{}, now: 1_790_000_000_000,
+		facts: map[uint64]*query.Facts{}, reports: map[uint64][]uint64{},
+		activities: map[uint64]*aver.Activity{}, asked: map[uint64][]*aver.ApprovalRequest{}, now: 1_790_000_000_000,
 	}
 }
 
@@ -102,7 +106,7 @@ func (h *history) record(index uint64) *aver.Record {
 	r := &aver.Record{
 		ID: h.uuid(index), Kind: aver.KindDecision, Time: h.now, Semantics: aver.Semantics, Engine: "x",
 		Authority: aver.TreeHead{Root: "r", Size: uint64(len(h.authority.entries))}, Policies: h.pick("P1", "P2"), Full: "d", Salt: "s",
-		PEP: aver.PEP{Credential: h.pick("gw", "mesh"), RequestID: fmt.Sprintf("req-%d", index)},
+		PEP: aver.PEP{Credential: h.pick("gw", "mesh"), RequestID: fmt.Sprintf("req-%d.", index)},
 	}
 	request := aver.Request{
 		Subject: aver.Party{Ref: actor}, Action: aver.Action{Name: h.pick("payment.approve", "payment.read", "export")},
@@ -156,6 +160,7 @@ func (h *history) report(t testing.TB) {
 	if a.Decision != nil {
 		h.facts[at].Report(a)
 		h.reports[at] = append(h.reports[at], index)
+		h.activities[index] = a
 	}
 }
 
@@ -164,6 +169,32 @@ func (h *history) ask(t testing.TB) {
 	asked := aver.ApprovalRequest{ID: h.pick("ap-1", "ap-2", "bp-3"), Evaluation: h.facts[at].ID, Request: []byte("{}")}
 	h.event(t, aver.EventApprovalRequested, asked)
 	h.facts[at].Ask(&asked)
+	h.asked[at] = append(h.asked[at], &asked)
+}
+
+// erase takes payloads out of the decision log, and out of the facts what they said.
+func (h *history) erase(t testing.TB, ranges ...aver.IndexRange) {
+	t.Helper()
+	for _, r := range ranges {
+		for i := r.From; i < r.End; i++ {
+			h.decisions.entries[i].Payload, h.decisions.entries[i].Erased = nil, true
+		}
+	}
+	for _, at := range h.evaluation {
+		e := ledger.Indexed{Index: at, Entry: h.decisions.entries[at]}
+		facts, _, err := read(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.reports[at] = slices.DeleteFunc(h.reports[at], func(i uint64) bool { return h.decisions.entries[i].Erased })
+		for _, i := range h.reports[at] {
+			facts.Report(h.activities[i])
+		}
+		for _, a := range h.asked[at] {
+			facts.Ask(a)
+		}
+		h.facts[at] = facts
+	}
 }
 
 func (h *history) event(t testing.TB, typ aver.EventType, data any) {
@@ -235,7 +266,7 @@ func (h *history) query(depth int) string {
 	case 6:
 		return h.pick("activity:completed", "activity:*", "finding:late", "continuity:lapsed", "approval:ap-1", "approval:*p*", "-approval:*", "trace:0*1", "exception:*", "exception:x-1")
 	case 7:
-		return h.pick("request:req-7*", fmt.Sprintf("request:req-%d", h.random.IntN(5000)), "session:s-1*", "workflow:pay", "version:P1", "pep:*", "policy:pay/*", "policy:base/a", "grant:g-*", "grant:h-1", "reason:limit_exhausted", "action:payment.*", "action:*.read")
+		return h.pick("request:req-7*", fmt.Sprintf("request:req-%d.", h.random.IntN(5000)), "session:s-1*", "workflow:pay", "version:P1", "pep:*", "policy:pay/*", "policy:base/a", "grant:g-*", "grant:h-1", "reason:limit_exhausted", "action:payment.*", "action:*.read")
 	default:
 		t := f.Terms[h.random.IntN(len(f.Terms))]
 		for t.Field == query.Word || t.Field == query.Attribute {

@@ -29,7 +29,8 @@ const format = "1"
 //   - number has for each named number and block the values by entry.
 //   - block has the entries that are decisions, and their times.
 //   - evaluation finds entries by evaluation id.
-//   - report lists the activities of each decision.
+//   - report lists the activities of each decision, asked the approvals that were
+//     asked for because of it.
 const schema = `
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE term (field INTEGER, text TEXT, type TEXT, id INTEGER NOT NULL, PRIMARY KEY (field, text, type)) WITHOUT ROWID;
@@ -38,6 +39,7 @@ CREATE TABLE number (term INTEGER, block INTEGER, entries BLOB NOT NULL, PRIMARY
 CREATE TABLE block (block INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, entries BLOB NOT NULL, times BLOB NOT NULL);
 CREATE TABLE evaluation (id BLOB, entry INTEGER, PRIMARY KEY (id, entry)) WITHOUT ROWID;
 CREATE TABLE report (decision INTEGER, entry INTEGER, PRIMARY KEY (decision, entry)) WITHOUT ROWID;
+CREATE TABLE asked (decision INTEGER, approval TEXT, PRIMARY KEY (decision, approval)) WITHOUT ROWID;
 `
 
 // numberName is the field under which term numbers the names of numbers.

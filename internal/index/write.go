@@ -26,8 +26,8 @@ type batch struct {
 // late is what was reported or asked for after a decision.
 type late struct {
 	decision uint64
-	report   uint64 // index of the activity, if reported
-	reported bool
+	report   uint64                // index of the activity
+	asked    *aver.ApprovalRequest // nil: it is a report
 	terms    []query.Term
 }
 
@@ -40,7 +40,7 @@ type writer struct {
 	statements map[string]*sql.Stmt
 	terms      map[query.Term]int64
 	last       int64 // the highest number of a term
-	fresh      int64 // numbers above it were given in this transaction
+	fresh      int64 // numbers above it were given in this batch: nothing is stored for them
 }
 
 func (p *partition) writer(ctx context.Context) (*writer, error) {
@@ -96,7 +96,12 @@ func (w *writer) row(ctx context.Context, text string, args []any, into ...any) 
 }
 
 // apply adds a batch in one transaction.
-func (p *partition) apply(ctx context.Context, b *batch) (err error) {
+func (p *partition) apply(ctx context.Context, b *batch) error {
+	return p.transact(ctx, func(w *writer) error { return p.add(ctx, w, b) })
+}
+
+// transact does something in one transaction.
+func (p *partition) transact(ctx context.Context, do func(*writer) error) (err error) {
 	w, err := p.writer(ctx)
 	if err != nil {
 		return p.damaged(err)
@@ -110,8 +115,7 @@ func (p *partition) apply(ctx context.Context, b *batch) (err error) {
 	if _, err := w.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	w.fresh = w.last
-	if err = p.add(ctx, w, b); err != nil {
+	if err = do(w); err != nil {
 		_, rollback := w.exec(context.WithoutCancel(ctx), "ROLLBACK")
 		return errors.Join(err, rollback)
 	}
@@ -129,6 +133,7 @@ func comparePlaces(a, b place) int {
 }
 
 func (p *partition) add(ctx context.Context, w *writer, b *batch) error {
+	w.fresh = w.last
 	postings := map[place][]uint16{}
 	numbers := map[place][]numbered{}
 	put := func(entry uint64, t query.Term) error {
@@ -169,10 +174,11 @@ func (p *partition) add(ctx context.Context, w *writer, b *batch) error {
 				return err
 			}
 		}
-		if !l.reported {
-			continue
+		statement, value := "INSERT OR IGNORE INTO report VALUES (?, ?)", any(int64(l.report))
+		if l.asked != nil {
+			statement, value = "INSERT OR IGNORE INTO asked VALUES (?, ?)", l.asked.ID
 		}
-		if _, err := w.exec(ctx, "INSERT OR IGNORE INTO report VALUES (?, ?)", int64(l.decision), int64(l.report)); err != nil {
+		if _, err := w.exec(ctx, statement, int64(l.decision), value); err != nil {
 			return err
 		}
 	}

@@ -67,6 +67,7 @@ func FactsOf(index uint64, r *aver.Record) *Facts {
 			f.party(Origin, t.Party)
 		}
 		f.add(Trace, t.Txn)
+		f.add(Session, t.Session)
 	}
 	// A record that parsed has a request that parses; what does not is not searched.
 	if v, err := aver.ParseJSON(r.Request, aver.Limits{Bytes: len(r.Request)}); err == nil {

@@ -105,7 +105,7 @@ var fields = []FieldInfo{
 	{Approval, "approval", "an approval that was cited, or asked for afterwards", nil, text},
 	{Workflow, "workflow", "context.workflow or context.workflow_id", nil, text},
 	{Trace, "trace", "trace id: of the context, of activities, or txn of a transaction token", nil, text},
-	{Session, "session", "context.session or context.session_id", nil, text},
+	{Session, "session", "context.session, context.session_id, or sid of a verified token", nil, text},
 	{PEP, "pep", "credential of the enforcement point that asked", nil, text},
 	{Instance, "instance", "instance of the enforcement point", nil, text},
 	{Request, "request", "the enforcement point's id of the request", nil, text},
