@@ -164,12 +164,12 @@ func SignalValueNames(f Fact) []string { return slices.Clone(signalValues[f]) }
 
 // A SignalType is a type of event that Aver understands, and what becomes of it.
 type SignalType struct {
-	URI   string
-	Name  string // short, for people: the last part of the URI
-	Fact  Fact
-	About SignalTarget
-	// read makes the values of the event's members; nil: those in fixed.
-	fixed   map[string]string
+	URI   string       `json:"uri"`
+	Name  string       `json:"name"` // short, for people: the last part of the URI
+	Fact  Fact         `json:"fact"`
+	About SignalTarget `json:"about"`
+
+	fixed   map[string]string // values that each has
 	members map[string]string // value :: member of the event
 	allowed []string          // values of the main member; nil: any
 }

@@ -406,6 +406,10 @@ func TestCalls(t *testing.T) {
 			_, err := c.RequestException(ctx, aver.ExceptionRequest{ID: "x", Kind: aver.BreakGlass, Subject: party, Justification: "j", IdentityConfirmed: "i", Approver: party, Duration: 60}, true, "r")
 			return err
 		},
+		`POST /v1/signals {"about":{"id":"b","type":"a"},"event":"account-disabled","reason":"r"}`: func(c *Client) error {
+			_, err := c.TellSignal(ctx, aver.SignalReport{Event: "account-disabled", About: aver.Ref{Type: "a", ID: "b"}}, "r")
+			return err
+		},
 		`GET /v1/exceptions/x `:                         func(c *Client) error { _, err := c.Exception(ctx, "x"); return err },
 		`POST /v1/exceptions/x/approve {"reason":"r"}`:  func(c *Client) error { _, err := c.ApproveException(ctx, "x", nil, "r"); return err },
 		`POST /v1/exceptions/x/reject {"reason":"r"}`:   func(c *Client) error { _, err := c.RejectException(ctx, "x", nil, "r"); return err },

@@ -23,6 +23,7 @@ type source interface {
 	Credentials(ctx context.Context) iter.Seq2[client.Credential, error]
 	Approvals(ctx context.Context) iter.Seq2[client.Approval, error]
 	Exceptions(ctx context.Context) iter.Seq2[client.Exception, error]
+	Signals(ctx context.Context, about aver.Ref) iter.Seq2[client.Signal, error]
 
 	Logs(ctx context.Context) (map[client.LogName]client.LogHead, error)
 	Entries(ctx context.Context, log client.LogName, from uint64) iter.Seq2[client.Entry, error]
