@@ -18,9 +18,10 @@ func (c *cli) signal() *cobra.Command {
 	return noun(&cobra.Command{
 		Use:   "signal",
 		Short: "What watchers of accounts, sessions and devices say",
-		Long: `A signal says that something has changed about a party, a session or a device: an account was disabled, a session
-was revoked, a device is not compliant. Policies see it as context.aver.signals, with who vouches for it. Transmitters
-that are configured send them by themselves (OpenID SSF); here you tell one by hand, and see which are in force.`,
+		Long: `A signal says that something has changed about a party, a session or a device: an account
+was disabled, a session was revoked, a device is not compliant. Policies see it as
+context.aver.signals, with who vouches for it. Transmitters that are configured send them by
+themselves (OpenID SSF); here you tell one by hand, and see which are in force.`,
 		Example: `  aver signal send account-disabled --about user:ann --reason "SOC-7"
   aver signal send risk-level-change --about device:laptop-7 --detail current_level=HIGH
   aver signal list --about user:ann`,
@@ -34,8 +35,8 @@ func (c *cli) signalSend() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send EVENT --about TYPE:ID",
 		Short: "Tell a signal",
-		Long: `EVENT is a type of CAEP or RISC, by its URI or its last part; aver signal types lists them. What is older than
-what is known of the same is recorded, and changes nothing.`,
+		Long: `EVENT is a type of CAEP or RISC, by its URI or its last part; aver signal types lists them.
+What is older than what is known of the same is recorded, and changes nothing.`,
 		Example: `  aver signal send session-revoked --about session:9f2c --issuer https://login.example.com
   aver signal send device-compliance-change --about device:laptop-7 --detail current_status=not-compliant
   aver signal send account-enabled --about user:ann --id SOC-7-closed`,
