@@ -60,7 +60,7 @@ func (s *Scanner) ended(a *aver.Activity, p place) error {
 	if err != nil {
 		return err
 	}
-	if len(e.Payload) == 0 {
+	if e.Erased {
 		return nil // expired or erased; the report says that payloads are gone
 	}
 	r, err := aver.ParseRecord(e.Payload)

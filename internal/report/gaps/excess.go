@@ -66,11 +66,7 @@ func (r *reporter) grant(g *authority.Grant, known map[string]bool) {
 		x := r.holds(privilegedUnused, subject, aver.SeverityHigh, max(use.lastOf(t.Privileged), r.watched(since)), []uint64{g.Event},
 			fmt.Sprintf("Grant %s gives %s %s, which is privileged, and that was not used for %s.", g.ID, g.To, privileged, t.PrivilegedIdle))
 		x.seenAt(use)
-		if use.last == 0 {
-			x.proposal = revoke(g)
-		} else {
-			x.proposal = r.narrower(g, use)
-		}
+		x.proposal = r.narrower(g, use, t.Privileged...)
 		return
 	case r.unusedFor(use.last, since, t.Idle):
 		severity, idle := aver.SeverityMedium, t.Idle

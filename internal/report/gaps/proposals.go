@@ -18,16 +18,19 @@ func revoke(g *authority.Grant) *aver.GapProposal {
 	return &aver.GapProposal{Text: fmt.Sprintf("Revoke %s.", g.ID), Revoke: g.ID}
 }
 
-// narrower proposes the grant that was used: its actions, the types of its
-// resources, and limits of twice what was counted.
-func (r *reporter) narrower(g *authority.Grant, use *grantUse) *aver.GapProposal {
+// narrower proposes the grant that was used: its actions, without some, the types
+// of its resources, and limits of twice what was counted.
+func (r *reporter) narrower(g *authority.Grant, use *grantUse, without ...string) *aver.GapProposal {
 	from := r.now - aver.Time(r.t.Window)
 	narrow := g.Grant
 	narrow.Actions = nil
 	for _, a := range slices.Sorted(maps.Keys(use.actions)) {
-		if use.actions[a] >= from && len(a) > 0 && !strings.HasSuffix(a, "*") {
+		if use.actions[a] >= from && !strings.HasSuffix(a, "*") && !aver.Covers(without, a) {
 			narrow.Actions = append(narrow.Actions, a)
 		}
+	}
+	if len(narrow.Actions) == 0 && len(without) > 0 {
+		return revoke(g)
 	}
 	if use.many || len(narrow.Actions) == 0 {
 		narrow.Actions = g.Actions

@@ -16,6 +16,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
@@ -92,10 +93,22 @@ func Find(ctx context.Context, authorityLog, decisionLog replay.Log, t *Threshol
 	return s.Report(ctx, now)
 }
 
-// Advance reads what the logs have beyond what was read before.
+// Advance reads what the logs have beyond what was read before. It can be
+// interrupted by ctx, and called again to go on.
 func (s *Scanner) Advance(ctx context.Context) error {
+	_, err := s.advance(ctx, math.MaxUint64)
+	return err
+}
+
+// advance reads at most so many entries of the decision log, and tells whether
+// that was all there is.
+func (s *Scanner) advance(ctx context.Context, most uint64) (all bool, err error) {
 	size, _ := s.decisions.Head()
-	for e, err := range s.decisions.Entries(s.read, size) {
+	to := size
+	if size-s.read > most {
+		to = s.read + most
+	}
+	for e, err := range s.decisions.Entries(s.read, to) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -103,12 +116,15 @@ func (s *Scanner) Advance(ctx context.Context) error {
 			err = s.entry(e)
 		}
 		if err != nil {
-			return fmt.Errorf("decision log, entry %d: %w", s.read, err)
+			return false, fmt.Errorf("decision log, entry %d: %w", s.read, err)
 		}
 		s.read++
 	}
+	if to < size {
+		return false, nil
+	}
 	events, _ := s.authority.Head()
-	return s.fold(max(events, s.st.Size()))
+	return true, s.fold(max(events, s.st.Size()))
 }
 
 // fold reads events up to a size of the authority log.
@@ -162,7 +178,7 @@ func (s *Scanner) entry(e ledger.Indexed) error {
 	if n := len(s.days); n == 0 || leaf.Time >= s.days[n-1].at+dayLength {
 		s.days = append(s.days, dayStart{leaf.Time, e.Index})
 	}
-	if len(e.Payload) == 0 {
+	if e.Erased {
 		s.gone++
 		return nil
 	}

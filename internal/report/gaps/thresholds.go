@@ -20,6 +20,7 @@ import (
 // defaults, and describes each member.
 type Thresholds struct {
 	Window     Duration            `yaml:"window"`
+	Accept     Duration            `yaml:"accept"`
 	Machines   MachineThresholds   `yaml:"machines"`
 	Excess     ExcessThresholds    `yaml:"excess"`
 	Delegation DelegationThreshold `yaml:"delegation"`
@@ -219,7 +220,7 @@ const (
 func (t *Thresholds) validate() error {
 	m, x, e := &t.Machines, &t.Excess, &t.Exceptions
 	for name, d := range map[string]Duration{
-		"window": t.Window, "machines.shared_within": m.SharedWithin, "machines.rotate_every": m.RotateEvery,
+		"window": t.Window, "accept": t.Accept, "machines.shared_within": m.SharedWithin, "machines.rotate_every": m.RotateEvery,
 		"excess.idle": x.Idle, "excess.idle_long": x.IdleLong, "excess.privileged_idle": x.PrivilegedIdle, "excess.observed": x.Observed,
 		"activities.outcome_within": t.Activities.OutcomeWithin, "activities.silent_after": t.Activities.SilentAfter,
 		"exceptions.approve_within": e.ApproveWithin, "exceptions.instant": e.Instant, "exceptions.attempts_after": e.AttemptsAfter,
