@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,7 @@ import (
 // target is what a command works on: a server, or a data directory that it only reads.
 type target struct {
 	server, tokenFile, data string
+	timeout                 time.Duration // of a call to the server; 0: the client's own
 }
 
 func (t *target) serverFlags(cmd *cobra.Command) {
@@ -71,7 +73,7 @@ func (c *cli) connect(t *target) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Options{URL: url, Token: token})
+	return client.New(client.Options{URL: url, Token: token, Timeout: t.timeout})
 }
 
 func (c *cli) token(t *target) (string, error) {

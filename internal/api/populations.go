@@ -43,6 +43,9 @@ func (a *API) fixPopulation(c *call) error {
 	if err := a.decode(c, a.o.MaxBody, &body); err != nil {
 		return err
 	}
+	if body.To == 0 {
+		body.To = a.o.Populations.Now() // before the record of this access
+	}
 	if err := a.recordEvidenceAccess(c, exportsEvidence, body.Query); err != nil {
 		return err
 	}

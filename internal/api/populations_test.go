@@ -76,7 +76,9 @@ func TestPopulationsThatAreRefused(t *testing.T) {
 	post(map[string]any{"to": "2999-01-01T00:00:00.000Z"}).problem(400, "invalid-request", "in the future")
 	post(map[string]any{"since": "nothing"}).problem(400, "invalid-request", "earlier checkpoint")
 	s.as(aver.RolePEP, "POST", "/v1/populations", map[string]any{}).problem(403, "forbidden", "")
-	draw := func(body map[string]any) *exchange { return s.as(aver.RoleAuditor, "POST", "/v1/populations/p-1/sample", body) }
+	draw := func(body map[string]any) *exchange {
+		return s.as(aver.RoleAuditor, "POST", "/v1/populations/p-1/sample", body)
+	}
 	draw(map[string]any{"nonce": "", "size": 5}).problem(400, "invalid-request", "nonce")
 	draw(map[string]any{"nonce": "n", "size": 5, "strata": "weather"}).problem(400, "invalid-request", "nothing to stratify by")
 	s.as(aver.RoleAuditor, "POST", "/v1/populations/p-2/sample", map[string]any{"nonce": "n", "size": 5}).problem(404, "not-found", "no population")
