@@ -87,6 +87,13 @@ func (c *cli) printVerified(r verify.Report) {
 			c.printf("  note: %s\n", findingText(f))
 		}
 	}
+	for _, e := range r.Erased {
+		state := ""
+		if !e.Completed {
+			state = "; some of it may still be there"
+		}
+		c.printf("gone: %s of %s: %s%s\n", e.Kind, plural(e.Count, "entry", "entries"), e.Why, state)
+	}
 	if r.Integrity {
 		c.printf("integrity: ok, both logs are consistent with their keys\n")
 	} else {

@@ -25,9 +25,9 @@ type VerifyOptions struct {
 	// FS is the file system; nil means the operating system's.
 	FS disk.FS
 	// CheckEntry checks that the leaf commits to the payload, in whatever way the log's owner has chosen. It is called
-	// for every entry, by several goroutines at once. nil checks nothing, and the payloads are then covered by
-	// checksums only.
-	CheckEntry func(Entry) error
+	// for every entry, by several goroutines at once, those of one segment in order. nil checks nothing, and the payloads
+	// are then covered by checksums only. Whether an entry may be erased (Entry.Erased) is for it to say, too.
+	CheckEntry func(Indexed) error
 	// Progress is told how many of how many bytes of segments have been checked. It may be nil. Calls don't overlap.
 	Progress func(done, total int64)
 }

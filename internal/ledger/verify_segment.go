@@ -180,7 +180,7 @@ func (v *verifier) take(res *segmentResult, first uint64, entries []Entry) {
 		res.hashes = append(res.hashes, segment.LeafHash(e.Leaf))
 		res.leaves = appendBundle(res.leaves, e.Leaf)
 		if v.o.CheckEntry != nil {
-			if err := v.o.CheckEntry(e); err != nil {
+			if err := v.o.CheckEntry(Indexed{Index: first + uint64(i), Entry: e}); err != nil {
 				v.finding(res.job.name, -1, first+uint64(i), "entry %d: %s", first+uint64(i), err)
 			}
 		}

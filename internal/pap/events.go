@@ -14,12 +14,15 @@ import (
 // CheckEntry checks that an entry of the authority log is an event in canonical form and that its leaf commits to it.
 // It is what [ledger.Verify] needs to know of this log; whether each event may follow the ones before it shows when they
 // are folded.
-func CheckEntry(e ledger.Entry) error {
-	_, err := parseEntry(e)
+func CheckEntry(e ledger.Indexed) error {
+	_, err := parseEntry(e.Entry)
 	return err
 }
 
 func parseEntry(e ledger.Entry) (*aver.Event, error) {
+	if e.Erased {
+		return nil, fmt.Errorf("it was erased, and events are kept for ever")
+	}
 	if e.Private != nil {
 		return nil, fmt.Errorf("an event has no private part")
 	}

@@ -199,7 +199,7 @@ func TestChange(t *testing.T) {
 	if payload, _ := e.Canonical(); !bytes.Equal(entry.Payload, payload) {
 		t.Errorf("payload %s", entry.Payload)
 	}
-	if err := pap.CheckEntry(entry); err != nil {
+	if err := pap.CheckEntry(ledger.Indexed{Entry: entry}); err != nil {
 		t.Error(err)
 	}
 	if fact, ok := point.Current().State.EntityFact(doc("1").Ref); !ok || fact.Event != shipped {

@@ -25,6 +25,7 @@ type allowed struct {
 
 // event takes in an event of the authority log.
 func (v *verifier) event(index uint64, e *aver.Event) {
+	v.gone.event(e)
 	if e.By.Decided() {
 		v.changes = append(v.changes, change{index, e.Type, e.By.Principal(), e.Decision})
 	}
@@ -58,6 +59,10 @@ func (v *verifier) checkChanges(log *Log) {
 		switch {
 		case c.decision == "":
 			what = "it names no decision that allowed it"
+		case !ok && v.gone.decisions[c.decision]:
+			log.Notes = append(log.Notes, ledger.Finding{Offset: -1, Index: c.index,
+				What: fmt.Sprintf("the decision %s that it names was erased; that it allowed this change can't be checked any more", c.decision)})
+			continue
 		case !ok:
 			what = fmt.Sprintf("the decision %s that it names is not in the decision log, or is none about administration", c.decision)
 		case !d.outcome.Allowed():

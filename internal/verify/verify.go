@@ -38,6 +38,8 @@ type Report struct {
 	Integrity bool  `json:"integrity"` // both logs are consistent with the keys they were checked with
 	Trust     Trust `json:"trust"`
 	Logs      []Log `json:"logs"` // the authority log, then the decision log
+	// Erased is what is not there any more, and why, in the order of the events that say so.
+	Erased []Erased `json:"erased,omitempty"`
 }
 
 // Trust says whether the keys are those that the reader expected.
@@ -89,6 +91,11 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	}
 	if events.OK() && decisions.OK() {
 		v.checkChanges(&events)
+	}
+	if events.OK() {
+		if report.Erased, err = v.checkErased(authorityDir, decisionsDir, keys, &decisions); err != nil {
+			return Report{}, err
+		}
 	}
 	report.Logs = []Log{events, decisions}
 	report.Integrity = events.OK() && decisions.OK()
@@ -164,9 +171,10 @@ type verifier struct {
 	roots   map[uint64]string  // size of the authority log :: its root
 	changes []change           // the events that name a decision, or should
 	allowed map[string]allowed // by evaluation id: the decisions about Aver's own administration
+	gone    gone
 }
 
-func (v *verifier) log(ctx context.Context, dir string, k key, check func(ledger.Entry) error) (Log, error) {
+func (v *verifier) log(ctx context.Context, dir string, k key, check func(ledger.Indexed) error) (Log, error) {
 	var progress func(done, total int64)
 	if v.o.Progress != nil {
 		progress = func(done, total int64) { v.o.Progress(k.Origin, done, total) }
@@ -209,7 +217,7 @@ func (v *verifier) fold(dir string, k key, log *Log) {
 			at++
 		}
 	}
-	if _, err := authority.Fold(authority.New(), counted); err != nil {
+	if v.gone.before, err = authority.Fold(authority.New(), counted); err != nil {
 		wrong(at, err)
 	}
 }
@@ -219,7 +227,7 @@ func (v *verifier) decisions(ctx context.Context, authorityDir, decisionsDir str
 	reader, err := ledger.OpenReader(authorityDir, ledger.Options{Origin: keys.authority.Origin, Verifier: keys.authority.Verifier})
 	if err != nil {
 		// The authority log's own report says what is wrong with it.
-		log, err2 := v.log(ctx, decisionsDir, keys.decisions, func(e ledger.Entry) error { _, err := v.citation(e); return err })
+		log, err2 := v.log(ctx, decisionsDir, keys.decisions, func(e ledger.Indexed) error { _, err := v.citation(e); return err })
 		if err2 != nil {
 			return log, err2
 		}
@@ -231,9 +239,9 @@ func (v *verifier) decisions(ctx context.Context, authorityDir, decisionsDir str
 	if v.o.patience > 0 {
 		follow.patience = v.o.patience
 	}
-	return v.log(ctx, decisionsDir, keys.decisions, func(e ledger.Entry) error {
+	return v.log(ctx, decisionsDir, keys.decisions, func(e ledger.Indexed) error {
 		cited, err := v.citation(e)
-		if err != nil {
+		if err != nil || e.Erased {
 			return err
 		}
 		return v.checkCitation(follow, cited)

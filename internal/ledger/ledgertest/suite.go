@@ -67,7 +67,8 @@ func CheckEntry(e ledger.Entry) error {
 func Verify(t testing.TB, fsys disk.FS, dir string) ledger.Report {
 	t.Helper()
 	r, err := ledger.Verify(t.Context(), dir, ledger.VerifyOptions{
-		Origin: Origin, Verifier: testKey().Verifier, FS: fsys, CheckEntry: CheckEntry,
+		Origin: Origin, Verifier: testKey().Verifier, FS: fsys,
+		CheckEntry: func(e ledger.Indexed) error { return CheckEntry(e.Entry) },
 	})
 	if err != nil {
 		t.Fatalf("verify: %v", err)
