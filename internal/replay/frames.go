@@ -44,7 +44,8 @@ type FrameSummary struct {
 // "delegator" or "grant", or "gates:actor" and "gates:delegator" where
 // everything else allowed. Entities are all those that the evaluation asked for,
 // with everything they are in. What is expected is what our engine says when it
-// evaluates the frame again now.
+// evaluates the frame again now. Nothing but its name is told of an entity that
+// the evaluation did not ask for.
 //
 // A frame that now turns out otherwise than its record says is an error: see
 // [Run] for the difference.
@@ -232,6 +233,7 @@ func (x *frameExport) frame(e ledger.Indexed, id, name string, v pdp.View, polic
 ) (policy.Result, error) {
 	entities := policy.NewRecorder(v.Entities)
 	result := evaluate(entities, v.Request)
+	asked := entities.Reads()
 	for _, uid := range []types.EntityUID{v.Request.Principal, v.Request.Action, v.Request.Resource} {
 		entities.Get(uid) // whether or not a policy asked
 	}
@@ -256,7 +258,7 @@ func (x *frameExport) frame(e ledger.Indexed, id, name string, v pdp.View, polic
 	line := map[string]any{
 		"decision": id, "index": e.Index, "frame": name, "policies": policies,
 		"principal": uidJSON(v.Request.Principal), "action": uidJSON(v.Request.Action), "resource": uidJSON(v.Request.Resource),
-		"context": policy.RecordToJSON(v.Request.Context), "entities": entitiesJSON(entities, v.Entities),
+		"context": policy.RecordToJSON(v.Request.Context), "entities": entitiesJSON(entities, asked, v.Entities),
 		"expect": map[string]any{
 			"decision": decision, "reasons": anys(ruleIDs(result.Reasons)), "errors": anys(errorIDs(result.Errors)),
 		},
@@ -286,10 +288,16 @@ func uidJSON(uid types.EntityUID) map[string]any {
 	return map[string]any{"type": string(uid.Type), "id": string(uid.ID)}
 }
 
-func entitiesJSON(read *policy.Recorder, entities types.EntityGetter) []any {
+// entitiesJSON writes the entities that were read. Of one that no policy asked
+// for it tells the name alone: nothing else of it can matter.
+func entitiesJSON(read *policy.Recorder, asked []policy.Read, entities types.EntityGetter) []any {
 	out := []any{}
 	for _, r := range read.Reads() {
 		if !r.Present {
+			continue
+		}
+		if !slices.Contains(asked, r) {
+			out = append(out, map[string]any{"uid": uidJSON(r.UID), "attrs": map[string]any{}, "parents": []any{}})
 			continue
 		}
 		e, _ := entities.Get(r.UID)

@@ -46,8 +46,7 @@ class Engine {
         const kind = f.exception ? "exception" : f.grant ? "grant" : f.entity ? "delegator" : "actor";
         const line = lines[at++];
         if (line?.frame !== kind || line.part !== (d.parts ? r.id : undefined)) throw new Error(`what was asked as ${kind} is not here`);
-        this.inputs(e, r, f, kind, line);
-        const got = this.ask(line, this.setOf(record, f, kind));
+        const got = this.ask(this.inputs(e, r, f, kind, line), this.setOf(record, f, kind));
         if ((got.decision === "allow" && !got.errors.length) !== f.allowed) throw new Error(`the frame of the ${kind} is recorded as ${f.allowed ? "allowed" : "not allowed"}; Cedar says ${got.decision}`);
         if (kind === "actor" || kind === "delegator") {
           this.equal(`policies of the ${kind}'s frame`, [...(f.policies ?? [])].sort(), got.reasons);
@@ -59,8 +58,7 @@ class Engine {
         const line = lines[at++], kind = line.frame.slice(6);
         const f = r.frames.find((f) => kind === "actor" ? !f.entity && !f.grant && !f.exception : f.entity && f.entity.type === line.principal.type && f.entity.id === line.principal.id);
         if (!f) throw new Error("the gates were asked for somebody who has no frame");
-        this.inputs(e, r, f, kind, line);
-        const got = this.ask(line, this.bundles(record, true));
+        const got = this.ask(this.inputs(e, r, f, kind, line), this.bundles(record, true));
         matched.push(...got.reasons, ...got.errors);
         n++;
       }
@@ -147,7 +145,7 @@ class Engine {
     return out;
   }
 
-  // inputs compares what was asked with the record and the events that it cites.
+  // inputs compares what was asked with the record, and returns it with what the record and its events say.
   inputs(e, r, f, kind, line) {
     const q = e.request, uid = (x) => `${x.type}::${JSON.stringify(x.id)}`, d = e.payload.decision;
     const who = { actor: d.actor, delegator: f.entity, grant: this.v.grants.get(f.grant)?.to, exception: this.v.exceptions.get(f.exception)?.subject }[kind];
@@ -163,27 +161,31 @@ class Engine {
     for (const name of new Set([...Object.keys(context), ...Object.keys(said)])) {
       if (!alike(context[name], said[name])) throw new Error(`context.${name} that was asked with is not that of the record`);
     }
-    const part = d.parts && (q.context?.parts ?? []).find((p) => (p.id ?? p) === r.id);
-    for (const entity of line.entities) {
-      const name = uid(entity.uid);
-      if (entity.uid.type === "Action" && !Object.keys(entity.attrs).length) continue;
-      const attrs = {};
-      if (name === uid(q.subject)) Object.assign(attrs, q.subject.properties);
-      if (name === uid(q.resource)) Object.assign(attrs, q.resource.properties, part?.properties);
-      let parents = [];
-      for (const i of e.payload.facts?.events ?? []) {
-        const data = this.v.entries.authority.get(i)?.payload?.data;
-        const event = data && uid(data) === name ? this.registration(i, name, uid) : undefined;
-        if (!event) continue;
-        Object.assign(attrs, event.properties);
-        parents = event.parents ?? [];
-      }
-      const want = plain(attrs);
-      for (const a of new Set([...Object.keys(want), ...Object.keys(entity.attrs)])) {
-        if (!alike(entity.attrs[a], want[a])) throw new Error(`${name}.${a} that was asked with is neither recorded nor registered so`);
-      }
-      if (!alike(entity.parents.map(uid), parents.map(uid))) throw new Error(`what ${name} is in is not registered so`);
+    return { ...line, entities: this.entities(e, r, line, uid) };
+  }
+
+  // entities are what the record and the events that it cites say of them, not what the pack says was asked with; only of
+  // actions, which nobody registers, is that taken.
+  entities(e, r, line, uid) {
+    const q = e.request, found = new Map();
+    const at = (x) => {
+      if (!found.has(uid(x))) found.set(uid(x), { uid: { type: x.type, id: x.id }, attrs: {}, parents: [] });
+      return found.get(uid(x));
+    };
+    const part = e.payload.decision.parts && (q.context?.parts ?? []).find((p) => (p.id ?? p) === r.id);
+    Object.assign(at(q.subject).attrs, plain(q.subject.properties ?? {}));
+    Object.assign(at(q.resource).attrs, plain({ ...q.resource.properties, ...part?.properties }));
+    at(line.principal);
+    for (const i of e.payload.facts?.events ?? []) {
+      const p = this.v.entries.authority.get(i)?.payload;
+      if (!p) throw new Error(`event ${i} is not here`);
+      if (!/^(identity|entity)\./.test(p.type)) continue;
+      const data = this.registration(i, uid(p.data), uid), entity = at(data);
+      Object.assign(entity.attrs, plain(data.properties ?? {}));
+      entity.parents = data.parents ?? [];
     }
+    const actions = line.entities.filter((x) => /(^|::)Action$/.test(x.uid.type));
+    return [...[...found.values()].filter((x) => !actions.some((y) => uid(y.uid) === uid(x.uid))), ...actions];
   }
 
   // registration is what an identity or entity is registered with, of which the event at an index is the last: a change of

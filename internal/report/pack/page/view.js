@@ -94,6 +94,7 @@ async function compare(event) {
   }
   showVerdicts();
   showChecks();
+  document.documentElement.dataset.compared = String(Number(document.documentElement.dataset.compared ?? 0) + 1);
 }
 
 const checksOf = (dir) => view.report.checks.filter((c) => c.file.startsWith(dir + "/"));
@@ -108,7 +109,7 @@ function showDecisions() {
     const dir = entryDir("decisions", d.index), e = view.entries.decisions.get(d.index), record = e?.payload;
     const checks = byDir.get(dir) ?? [], state = e ? worst(checks) : "failed";
     const q = record?.request, actor = record ? `${record.decision.actor.type}:${record.decision.actor.id}` : "";
-    const title = record ? `${actor} ${q.action.name} ${q.resource.type}:${q.resource.id}` : `record not here (${d.evaluation_id})`;
+    const title = record ? `${actor} ${q?.action?.name ?? ""} ${q?.resource?.type ?? ""}:${q?.resource?.id ?? ""}` : `record not here (${d.evaluation_id})`;
     const outcome = e?.leaf.outcome ?? "unknown";
     const body = element("div"), details = element("details", { class: "decision", "data-state": state, id: `d-${d.evaluation_id}` }, element("summary", {},
       mark(state), " ", element("strong", { class: "outcome" }, outcome.replaceAll("_", " ")), ` ${title} `, element("small", {}, e?.leaf.time ?? "")), body);
