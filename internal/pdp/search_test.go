@@ -47,6 +47,8 @@ var searchConditions = []string{
 	`principal.lead.secret`, `[principal, resource].contains(user::"u0")`, `{a: resource}.a has owner`, `context.aver == context`,
 	`if resource has level then resource.level > 1 else principal.level > 1`, `context has amount && context.amount > 10`,
 	`resource.level > 1 && false`, `false && resource.missing`, `resource.missing`, `true`, `false`, `action in Action::"all"`,
+	`context.aver has signals.account && context.aver.signals.account.status == "disabled"`, `context.aver has signals.session`,
+	`context.aver has signals && context.aver.signals has risk && context.aver.signals.risk.level == "HIGH"`, `context.aver.signals.login.at < context.aver.now`,
 	`context.aver.action.name == "read"`, `resource is doc`, `principal is user in team::"t0"`, `resource.secret`,
 }
 
@@ -140,6 +142,22 @@ func drawSearchWorld(t *rapid.T, w *world) {
 	if rapid.Bool().Draw(t, "suspended") {
 		w.do(aver.EventIdentitySuspended, ref("user", "u2"))
 	}
+	for i, event := range rapid.SliceOfN(rapid.SampledFrom([]string{"account-disabled", "session-revoked", "session-established", "risk-level-change"}), 0, 4).Draw(t, "signals") {
+		report := aver.SignalReport{
+			ID: fmt.Sprint(i), Event: event, About: ref("user", fmt.Sprintf("u%d", rapid.IntRange(0, 3).Draw(t, "about"))), At: start + aver.Time(rapid.IntRange(1, 3).Draw(t, "at")),
+		}
+		if event == "risk-level-change" {
+			report.Details = map[string]any{"current_level": "HIGH"}
+		}
+		if event == "session-revoked" && rapid.Bool().Draw(t, "one session") {
+			report.About = ref("session", "s1")
+		}
+		signal, err := report.Signal(`credential::"admin"`, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.do(aver.EventSignalReceived, signal)
+	}
 	condition := rapid.SampledFrom([]string{"", "", "resource has owner", "principal.level < 2 || resource.level > 1", "resource.missing"}).Draw(t, "condition")
 	g := aver.Grant{ID: "g1", From: ref("user", "u1"), To: ref("ai_agent", "bot"), Depth: 1, Condition: condition,
 		Actions:   rapid.SampledFrom([][]string{{"*"}, {"read"}, {"re*"}}).Draw(t, "actions"),
@@ -189,6 +207,12 @@ func drawSearch(t *rapid.T) pdp.Search {
 	}
 	if rapid.IntRange(0, 5).Draw(t, "approval") == 0 {
 		c["approval"] = map[string]any{"id": "none"}
+	}
+	switch rapid.IntRange(0, 5).Draw(t, "session") {
+	case 0:
+		c["session"] = "s1"
+	case 1:
+		c["session"] = map[string]any{"id": "s2", "started": (start + 2).String()}
 	}
 	if len(c) > 0 {
 		req.Context = c
