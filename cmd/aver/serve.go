@@ -68,6 +68,7 @@ SIGINT and SIGTERM stop it: requests under way are finished, and nothing that wa
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `FILE` with the certificate's key")
 	f.StringVar(&cfg.Issuers, "issuers", "", "`FILE` with the issuers whose tokens are accepted (default: DIR/issuers.yaml, if it is there)")
 	f.StringVar(&cfg.Webhooks, "webhooks", "", "`FILE` with the receivers of webhooks (default: DIR/webhooks.yaml, if it is there)")
+	f.StringVar(&cfg.Thresholds, "thresholds", "", "`FILE` with thresholds for control gaps (default: DIR/gaps.yaml, if it is there)")
 	f.BoolVar(&cfg.InsecureNoAuth, "insecure-no-auth", false, "take everybody for an administrator; on a loopback address only")
 	f.BoolVar(&cfg.PublicLogs, "public-logs", false, "serve the logs' tiles without a token; they hold no personal data")
 	f.StringVar(&level, "log-level", "info", "`LEVEL`: debug, info, warn or error")

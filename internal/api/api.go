@@ -27,6 +27,7 @@ import (
 	"github.com/aver-authz/aver/internal/authn"
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/report/gaps"
 	"github.com/aver-authz/aver/internal/webhook"
 	"github.com/aver-authz/aver/internal/why"
 )
@@ -47,6 +48,11 @@ type Options struct {
 	Why func(ctx context.Context, index uint64) (*why.Explanation, error)
 	// Populations fixes populations of decisions, for samples.
 	Populations *Populations
+	// LastUse finds the newest decision that allowed something to somebody, or, if it is not "", under a grant; nil where
+	// decisions can't be searched.
+	LastUse func(ctx context.Context, who aver.Ref, grant string) (*LastUse, error)
+	// Gaps finds control gaps.
+	Gaps *gaps.Watcher
 	// Retention erases evidence.
 	Retention Retention
 	// Fault sorts the errors of the logs.
@@ -165,6 +171,9 @@ func New(o Options) (*API, error) {
 	a.streams.init()
 	a.direct = map[string]http.HandlerFunc{}
 	for _, rt := range routes {
+	if err := a.registerGaps(); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
 		h := a.handler(rt)
 		a.mux.Handle(rt.pattern, h)
 		if path, ok := strings.CutPrefix(rt.pattern, "POST "); ok && !strings.Contains(path, "{") {

@@ -122,6 +122,10 @@ var routes = []route{
 	{pattern: "GET /v1/log/{log}/entries", access: read, handle: (*API).logEntries, evidence: readsEvidence},
 	{pattern: "GET /v1/log/{log}/entries/{index}", access: read, handle: (*API).logEntry, evidence: readsEvidence},
 	{pattern: "GET /v1/log/{log}/consistency", access: read, handle: (*API).consistency},
+	{pattern: "GET /v1/gaps", access: read, handle: (*API).listGaps, evidence: readsEvidence},
+	{pattern: "POST /v1/gaps/{id}/accept", access: answer, handle: (*API).acceptGap},
+	{pattern: "POST /v1/gaps/{id}/close", access: answer, handle: (*API).closeGap},
+
 
 	{pattern: "GET /log/authority/", access: everybody, handle: (*API).authorityTiles, tiles: true},
 	{pattern: "GET /log/decisions/", access: everybody, handle: (*API).decisionTiles, tiles: true},

@@ -32,6 +32,9 @@ type Config struct {
 	Issuers string
 	// Webhooks is a file that says who is told of what; webhooks.yaml in the data directory, if it is there.
 	Webhooks string
+	// Thresholds is a file that says what is taken for a control gap; gaps.yaml in the data directory, if it is there, over
+	// what ships with Aver.
+	Thresholds string
 	// InsecureNoAuth takes everybody for an administrator. It is refused on anything but a loopback address.
 	InsecureNoAuth bool
 	// PublicLogs serves the logs' tiles without a token.
@@ -42,6 +45,7 @@ type Config struct {
 	Timeout     time.Duration // for one request; 15 s
 	StopTimeout time.Duration // for the requests under way when the server is to stop; 30 s
 
+	GapsEvery      time.Duration // between two reports of control gaps in the background; 10 min
 	RetentionEvery time.Duration // between sweeps for evidence that is to be erased; a day
 
 	FirstSegment, MaxSegment int64         // bytes of the logs' segments; 1 MiB and 64 MiB
@@ -73,6 +77,9 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
+	}
+	if cfg.GapsEvery == 0 {
+		cfg.GapsEvery = gapsEvery
 	}
 	if cfg.StopTimeout == 0 {
 		cfg.StopTimeout = 30 * time.Second

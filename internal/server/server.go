@@ -28,6 +28,7 @@ import (
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/report/gaps"
 	"github.com/aver-authz/aver/internal/retention"
 	"github.com/aver-authz/aver/internal/webhook"
 )
@@ -43,6 +44,8 @@ type Server struct {
 	tracker   *activity.Tracker
 	keeper    *retention.Keeper
 	webhooks  *webhook.Deliverer
+	gaps      *gaps.Watcher
+	stopGaps  func()
 	api       *api.API
 	stopping  atomic.Bool
 
@@ -112,6 +115,9 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return fmt.Errorf("decision point: %w", err)
 	}
 	s.pap.Govern(s.pdp)
+	if err := s.watchGaps(); err != nil {
+		return err
+	}
 	s.keeper = retention.Start(retention.Options{
 		Decisions: s.decisions, PAP: s.pap, Every: s.cfg.RetentionEvery, Now: s.cfg.Now, Logger: s.cfg.Logger,
 	})
@@ -195,7 +201,7 @@ func (s *Server) openAPI() (err error) {
 			size, _ := s.decisions.Head()
 			return pdp.Find(s.decisions, size, id)
 		},
-		Why: s.why, Populations: s.populations(), Fault: fault, Ready: s.Ready,
+		Why: s.why, Populations: s.populations(), Gaps: s.gaps, Fault: fault, Ready: s.Ready,
 		Metrics:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Registry:    registry,
 		ExternalURL: s.cfg.ExternalURL, NoAuth: s.cfg.InsecureNoAuth, PublicLogs: s.cfg.PublicLogs,
@@ -291,6 +297,9 @@ func (s *Server) Close() error {
 func (s *Server) close() error {
 	s.stopping.Store(true)
 	var errs []error
+	if s.stopGaps != nil {
+		s.stopGaps()
+	}
 	if s.tracker != nil {
 		s.tracker.Close()
 	}
