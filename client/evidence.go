@@ -26,7 +26,8 @@ const (
 type Entry struct {
 	Index   uint64          `json:"index"`
 	Leaf    json.RawMessage `json:"leaf"`
-	Payload json.RawMessage `json:"payload"`
+	Payload json.RawMessage `json:"payload"`          // null if it was erased
+	Erased  []ErasedMark    `json:"erased,omitempty"` // what of it, and why
 }
 
 // LogHead says where a log stands.
@@ -57,11 +58,15 @@ type Consistency struct {
 	Checkpoint string   `json:"checkpoint,omitempty"` // if there is one of the size New
 }
 
-// Record returns the record of a decision as it stands in the log.
+// Record returns the record of a decision as it stands in the log. Of one that was erased it returns the entry, which says
+// why, with an error.
 func (c *Client) Record(ctx context.Context, evaluationID string) (*aver.Record, *Entry, error) {
 	var e Entry
 	if err := c.get(ctx, at("decisions", evaluationID), nil, &e); err != nil {
 		return nil, nil, err
+	}
+	if len(e.Payload) == 0 || string(e.Payload) == "null" {
+		return nil, &e, fmt.Errorf("decision %s: its record was erased", evaluationID)
 	}
 	record, err := aver.ParseRecord(e.Payload)
 	if err != nil {

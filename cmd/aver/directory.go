@@ -190,8 +190,18 @@ func (d *directory) Entries(_ context.Context, name client.LogName, from uint64)
 	log, _ := d.log(name)
 	return func(yield func(client.Entry, error) bool) {
 		size, _ := log.Head()
+		var st *authority.State // for what was erased
 		for e, err := range log.Entries(min(from, size), size) {
-			if !yield(entryOf(e.Index, e.Entry), err) || err != nil {
+			out := entryOf(e.Index, e.Entry)
+			if err == nil && e.Erased {
+				if st == nil {
+					st, err = d.state()
+				}
+				if err == nil {
+					out.Erased = erasedOf(st, e.Index)
+				}
+			}
+			if !yield(out, err) || err != nil {
 				return
 			}
 		}
@@ -201,11 +211,11 @@ func (d *directory) Entries(_ context.Context, name client.LogName, from uint64)
 func (d *directory) Entry(_ context.Context, name client.LogName, index uint64) (*client.Entry, error) {
 	log, _ := d.log(name)
 	e, err := log.Entry(index)
-	if err != nil {
+	if err != nil && !errors.Is(err, ledger.ErrErased) {
 		return nil, err
 	}
-	out := entryOf(index, e)
-	return &out, nil
+	out, err := d.withErased(name, entryOf(index, e), err != nil)
+	return &out, err
 }
 
 // find returns the index of a decision. While a server runs, readers see its latest entries once a checkpoint covers them,
@@ -359,6 +369,9 @@ func (d *directory) explain(evaluationID string) (*why.Explanation, error) {
 		return nil, err
 	}
 	e, err := d.logs.Decisions.Entry(index)
+	if errors.Is(err, ledger.ErrErased) {
+		return nil, d.erasedError(evaluationID, index)
+	}
 	if err != nil {
 		return nil, err
 	}

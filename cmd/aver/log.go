@@ -207,7 +207,18 @@ bytes of the log, so that the SHA-256 of the payload is the one that stands in i
 				break
 			}
 			// Written by hand: the encoder would escape characters and so change the bytes.
-			if _, err := fmt.Fprintf(out, `{"index":%d,"leaf":%s,"payload":%s}`+"\n", e.Index, e.Leaf, e.Payload); err != nil {
+			payload, erased := e.Payload, ""
+			if len(e.Erased) > 0 {
+				text, err := json.Marshal(e.Erased)
+				if err != nil {
+					return err
+				}
+				erased = `,"erased":` + string(text)
+			}
+			if len(payload) == 0 {
+				payload = json.RawMessage("null")
+			}
+			if _, err := fmt.Fprintf(out, `{"index":%d,"leaf":%s,"payload":%s%s}`+"\n", e.Index, e.Leaf, payload, erased); err != nil {
 				return err
 			}
 		}

@@ -25,6 +25,11 @@ type source interface {
 	Exceptions(ctx context.Context) iter.Seq2[client.Exception, error]
 	Signals(ctx context.Context, about aver.Ref) iter.Seq2[client.Signal, error]
 
+	Retention(ctx context.Context) (*client.Retention, error)
+	Holds(ctx context.Context) iter.Seq2[client.Hold, error]
+	Erasures(ctx context.Context) iter.Seq2[client.Erasure, error]
+	Erased(ctx context.Context) iter.Seq2[client.Erased, error]
+
 	Logs(ctx context.Context) (map[client.LogName]client.LogHead, error)
 	Entries(ctx context.Context, log client.LogName, from uint64) iter.Seq2[client.Entry, error]
 	DecisionProof(ctx context.Context, evaluationID string) (*client.Proof, error)
