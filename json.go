@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -79,8 +80,14 @@ const MaxInteger = 1<<53 - 1
 // names that differ only in case (as [strings.EqualFold] has it), numbers that
 // are not whole or beyond [MaxInteger], and what exceeds the limits.
 func ParseJSON(text []byte, limits Limits) (any, error) {
-	p := jsonParser{limits: limits.orDefault()}
-	p.path, p.names = p.pathBuf[:0], p.namesBuf[:0]
+	p := jsonParsers.Get().(*jsonParser)
+	defer func() {
+		p.text = "" // nothing that was sent stays in the pool
+		clear(p.path[:cap(p.path)])
+		clear(p.names[:cap(p.names)])
+		jsonParsers.Put(p)
+	}()
+	*p = jsonParser{limits: limits.orDefault(), path: p.path[:0], names: p.names[:0]}
 	if len(text) > p.limits.Bytes {
 		p.text = string(text[:p.limits.Bytes])
 		return nil, p.errorAt(p.limits.Bytes, "the text is longer than %d bytes", p.limits.Bytes)
@@ -105,6 +112,8 @@ func ParseJSON(text []byte, limits Limits) (any, error) {
 	return v, nil
 }
 
+var jsonParsers = sync.Pool{New: func() any { return &jsonParser{path: make([]string, 0, 8), names: make([]string, 0, 16)} }}
+
 type jsonParser struct {
 	text    string
 	valid   bool // the whole text is UTF-8
@@ -113,9 +122,6 @@ type jsonParser struct {
 	limits  Limits
 	path    []string
 	names   []string // of the objects that are being read, innermost last
-
-	pathBuf  [8]string
-	namesBuf [16]string
 }
 
 func (p *jsonParser) errorAt(offset int, format string, args ...any) error {

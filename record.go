@@ -86,7 +86,9 @@ type Leaf struct {
 // NewLeaf returns the leaf for a payload; the caller sets Outcome or Type.
 func NewLeaf(kind, id string, t Time, payload []byte) Leaf {
 	sum := sha256.Sum256(payload)
-	return Leaf{ID: id, Kind: kind, Payload: hex.EncodeToString(sum[:]), Time: t}
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return Leaf{ID: id, Kind: kind, Payload: string(text[:]), Time: t}
 }
 
 // AppendCanonical appends the leaf's canonical bytes.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Party is an AuthZEN subject or resource: an entity and what the caller says
@@ -577,11 +578,20 @@ func (r *Request) UnmarshalJSON(text []byte) error {
 // Digest is the SHA-256 of the canonical request, with all members that AuthZEN
 // defines, in unpadded base64url. Members that Aver ignores do not count, nor
 // do those of AuthZEN that are null.
-func (r *Request) Digest() string { return Digest(r.AppendCanonical(make([]byte, 0, 512))) }
+func (r *Request) Digest() string {
+	buf := digestBuffers.Get().(*[]byte)
+	defer digestBuffers.Put(buf)
+	*buf = r.AppendCanonical((*buf)[:0])
+	return Digest(*buf)
+}
+
+var digestBuffers = sync.Pool{New: func() any { buf := make([]byte, 0, 1024); return &buf }}
 
 // Digest is the form in which Aver writes SHA-256 values: unpadded base64url,
 // 43 characters.
 func Digest(data []byte) string {
 	sum := sha256.Sum256(data)
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	var text [43]byte
+	base64.RawURLEncoding.Encode(text[:], sum[:])
+	return string(text[:])
 }

@@ -14,20 +14,81 @@ import (
 	"github.com/aver-authz/aver/internal/pdp"
 )
 
+// The authorizations of a PEP that never asked for withdrawals are known to be
+// open and no more. Once it asks, those that are open are followed too, from
+// their decision on: what ended in between is told first.
+func TestWithdrawalsOfWhoListensLate(t *testing.T) {
+	c := newCompany(t)
+	c.policies("work", `@id("all") permit (principal, action, resource);`)
+	log := memLog(t)
+	now := func() time.Time { return (start + 1000).Std() }
+	track := func() *activity.Tracker {
+		tracker, err := activity.Open(activity.Options{
+			Decisions: log, History: activity.NewHistory(c), Now: now, State: func() *authority.State { return c.st },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(tracker.Close)
+		return tracker
+	}
+	tracker := track()
+	point, err := pdp.Open(log, pdp.Options{
+		State:    func() (*authority.State, aver.TreeHead) { return c.st, aver.TreeHead{Size: c.st.Size(), Root: "r"} },
+		Recorded: tracker.Recorded, Now: now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	decide := func(credential string) string {
+		t.Helper()
+		answer, err := point.Decide(t.Context(), pdp.NewQuery(&aver.Request{
+			Subject: aver.Party{Ref: ref("user", "ann")}, Action: aver.Action{Name: "read"}, Resource: aver.Party{Ref: ref("doc", "1")},
+		}), aver.PEP{Credential: credential})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.EvaluationID
+	}
+	told := func(tracker *activity.Tracker, credential string) (ids []string) {
+		t.Helper()
+		for { // as a PEP does that waits
+			list, _, _, changed := tracker.Withdrawals(credential, "", "")
+			for _, w := range list {
+				ids = append(ids, w.EvaluationID)
+			}
+			if ids != nil {
+				return ids
+			}
+			select {
+			case <-changed:
+			case <-time.After(10 * time.Second):
+				return nil
+			}
+		}
+	}
+	first, other := decide("gateway"), decide("other")
+	open(t, tracker, 2)
+	c.policies("work", `@id("none") forbid (principal, action, resource);`)
+	for name, tracker := range map[string]*activity.Tracker{"the same process": tracker, "after a start": track()} {
+		if got := told(tracker, "gateway"); len(got) != 1 || got[0] != first {
+			t.Errorf("%s: gateway is told of %q, want %q", name, got, first)
+		}
+		if got := told(tracker, "other"); len(got) != 1 || got[0] != other {
+			t.Errorf("%s: other is told of %q, want %q", name, got, other)
+		}
+		if list, _, _, _ := tracker.Withdrawals("stranger", "", ""); len(list) > 0 {
+			t.Errorf("%s: a stranger is told of %+v", name, list)
+		}
+	}
+}
+
 // Memory is bounded, answers are not: beyond the bound the oldest authorizations
 // are let go of and counted, and what was reported of them is found in the log.
 func TestTrackerIsBounded(t *testing.T) {
 	c := newCompany(t)
 	c.policies("work", `@id("all") permit (principal, action, resource);`)
-	key, err := ledger.LoadOrCreateKey(filepath.Join(t.TempDir(), "key"), "test/decisions")
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := ledger.Open("log", ledger.Options{Origin: "test/decisions", Signer: key.Signer, Verifier: key.Verifier, FS: ledgertest.NewMem()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { log.Close() })
+	log := memLog(t)
 	now := func() time.Time { return (start + 1000).Std() }
 	track := func() *activity.Tracker {
 		tracker, err := activity.Open(activity.Options{
@@ -106,6 +167,31 @@ func settled(t *testing.T, tracker *activity.Tracker, number uint64) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("not settled: %+v", r)
+		}
+	}
+}
+
+// memLog is a decision log in memory.
+func memLog(t *testing.T) *ledger.Log {
+	t.Helper()
+	key, err := ledger.LoadOrCreateKey(filepath.Join(t.TempDir(), "key"), "test/decisions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := ledger.Open("log", ledger.Options{Origin: "test/decisions", Signer: key.Signer, Verifier: key.Verifier, FS: ledgertest.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	return log
+}
+
+// open waits until the tracker knows of that many open authorizations.
+func open(t *testing.T, tracker *activity.Tracker, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); tracker.Reconcile(0, 0).Open != n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d authorizations are open, want %d", tracker.Reconcile(0, 0).Open, n)
 		}
 	}
 }

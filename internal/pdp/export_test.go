@@ -23,11 +23,20 @@ func DecideAndEncode(t testing.TB, st *authority.State, req *aver.Request, now a
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := entry(r, "", disclosures)
+	w := encoders.Get().(*encoder)
+	defer encoders.Put(w)
+	e, err := w.entry(r, "", disclosures)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return len(e.Payload)
+}
+
+// DecideWhole decides with all of the context made, whether or not a policy reads
+// it.
+func DecideWhole(st *authority.State, q *Query, now aver.Time, used Usage) aver.Decision {
+	d, _ := decide(&decider{st: st, q: q, now: now, used: used, evidence: &Evidence{}, whole: true})
+	return d
 }
 
 // SearchAt searches a state at a time, with no limits used.

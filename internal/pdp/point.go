@@ -180,7 +180,9 @@ func (p *Point) submit(st *authority.State, head aver.TreeHead, q *Query, pep av
 	if err != nil {
 		return nil, err
 	}
-	e, err := entry(record, RetentionClass(st, q), disclosures)
+	w := encoders.Get().(*encoder)
+	defer encoders.Put(w)
+	e, err := w.entry(record, RetentionClass(st, q), disclosures)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
@@ -55,12 +56,19 @@ func RetentionClass(st *authority.State, q *Query) string {
 	return st.RetentionClassOf(q.Request.Action.Name)
 }
 
-// entry makes the log entry of a record of a retention class.
-func entry(r *aver.Record, class string, disclosures []string) (ledger.Entry, error) {
-	payload := r.AppendCanonical(make([]byte, 0, 1536))
-	leaf := aver.NewLeaf(r.Kind, r.ID, r.Time, payload)
+// encoder holds the bytes of an entry until the log has taken them.
+type encoder struct{ payload, leaf []byte }
+
+var encoders = sync.Pool{New: func() any { return &encoder{make([]byte, 0, 2048), make([]byte, 0, 256)} }}
+
+// entry makes the log entry of a record of a retention class. It is valid until
+// the next.
+func (w *encoder) entry(r *aver.Record, class string, disclosures []string) (ledger.Entry, error) {
+	w.payload = r.AppendCanonical(w.payload[:0])
+	leaf := aver.NewLeaf(r.Kind, r.ID, r.Time, w.payload)
 	leaf.Outcome, leaf.Class = &r.Decision.Outcome, class
-	e := ledger.Entry{Leaf: leaf.AppendCanonical(nil), Payload: payload}
+	w.leaf = leaf.AppendCanonical(w.leaf[:0])
+	e := ledger.Entry{Leaf: w.leaf, Payload: w.payload}
 	if len(disclosures) > 0 {
 		private, err := json.Marshal(disclosures)
 		if err != nil {

@@ -103,7 +103,8 @@ func TestMinimisedRequestDecidesTheSame(t *testing.T) {
 		`principal == resource`, `resource has owner && resource.owner has b`, `context.aver.action has z`,
 		`context.aver has part && context.aver.part.id == "p1"`, `(if context has c then principal else resource) has a`,
 		`context has c`, `resource has tags`, `context.aver.origin has b && context.aver.origin.b`, `context has r && context.r == {"d": 1}`,
-		`principal in resource`, `context.aver.hops > 0`, `resource.a > 2`,
+		`principal in resource`, `context.aver.hops > 0`, `resource.a > 2`, `context.aver has origin`, `context.aver.chain.contains(principal)`,
+		`context == {"aver": context.aver}`, `(if context has c then context else context.aver) has hops`, `context.aver.action.name == "pay"`,
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		var text strings.Builder
@@ -158,6 +159,10 @@ func TestMinimisedRequestDecidesTheSame(t *testing.T) {
 			party("subject"), object("action"), party("resource"), context+"}"))
 		q := pdp.NewQuery(full)
 		d, evidence := pdp.Decide(w.st, q, start+10_000, nil)
+		if whole := pdp.DecideWhole(w.st, q, start+10_000, nil); !bytes.Equal(whole.AppendCanonical(nil), d.AppendCanonical(nil)) {
+			rt.Fatalf("policies:\n%s\nrequest %s\nwith what they read:\n%s\nwith everything:\n%s", text.String(), aver.AppendCanonical(nil, full.JSON()),
+				d.AppendCanonical(nil), whole.AppendCanonical(nil))
+		}
 		r, _, err := pdp.NewRecord(w.st, q, d, evidence, pdp.Circumstances{Random: rand.Reader})
 		if err != nil {
 			rt.Fatal(err)
