@@ -3,6 +3,7 @@ package activity_test
 import (
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,11 +21,15 @@ import (
 func TestWithdrawalsOfWhoListensLate(t *testing.T) {
 	c := newCompany(t)
 	c.policies("work", `@id("all") permit (principal, action, resource);`)
+	var size atomic.Uint64 // of what is there already
+	size.Store(c.st.Size())
+	c.policies("work", `@id("none") forbid (principal, action, resource);`)
+	state := func() *authority.State { return c.states[size.Load()] }
 	log := memLog(t)
 	now := func() time.Time { return (start + 1000).Std() }
 	track := func() *activity.Tracker {
 		tracker, err := activity.Open(activity.Options{
-			Decisions: log, History: activity.NewHistory(c), Now: now, State: func() *authority.State { return c.st },
+			Decisions: log, History: activity.NewHistory(c), Now: now, State: state,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -34,7 +39,7 @@ func TestWithdrawalsOfWhoListensLate(t *testing.T) {
 	}
 	tracker := track()
 	point, err := pdp.Open(log, pdp.Options{
-		State:    func() (*authority.State, aver.TreeHead) { return c.st, aver.TreeHead{Size: c.st.Size(), Root: "r"} },
+		State:    func() (*authority.State, aver.TreeHead) { return state(), aver.TreeHead{Size: size.Load(), Root: "r"} },
 		Recorded: tracker.Recorded, Now: now,
 	})
 	if err != nil {
@@ -69,7 +74,7 @@ func TestWithdrawalsOfWhoListensLate(t *testing.T) {
 	}
 	first, other := decide("gateway"), decide("other")
 	open(t, tracker, 2)
-	c.policies("work", `@id("none") forbid (principal, action, resource);`)
+	size.Store(c.st.Size())
 	for name, tracker := range map[string]*activity.Tracker{"the same process": tracker, "after a start": track()} {
 		if got := told(tracker, "gateway"); len(got) != 1 || got[0] != first {
 			t.Errorf("%s: gateway is told of %q, want %q", name, got, first)
