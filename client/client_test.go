@@ -424,9 +424,9 @@ func TestCalls(t *testing.T) {
 			_, err := c.AcceptGap(ctx, "I1-x", 1798761600000, "r")
 			return err
 		},
-		`POST /v1/gaps/I1-x/close {"reason":"r"}`: func(c *Client) error { _, err := c.CloseGap(ctx, "I1-x", "r"); return err },
-		`GET /v1/reports/agent `:                  func(c *Client) error { _, err := c.Report(ctx, "agent", "ai_agent:bot"); return err },
-		`GET /readyz `:                            func(c *Client) error { return c.Ready(ctx) },
+		`POST /v1/gaps/I1-x/close {"reason":"r"}`:  func(c *Client) error { _, err := c.CloseGap(ctx, "I1-x", "r"); return err },
+		`GET /v1/reports/agent?of=ai_agent%3Abot `: func(c *Client) error { _, err := c.Report(ctx, "agent", "ai_agent:bot"); return err },
+		`GET /readyz `: func(c *Client) error { return c.Ready(ctx) },
 		`PUT /v1/entities/a/b {"id":"b","reason":"r","type":"a"}`: func(c *Client) error {
 			_, err := c.PutEntity(ctx, aver.Entity{Ref: aver.Ref{Type: "a", ID: "b"}}, "r")
 			return err
