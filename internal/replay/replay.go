@@ -74,7 +74,9 @@ type Options struct {
 	Candidate *policy.Bundle // decide with this bundle in place of the one of its name, or beside the others
 	// Grants are decided with in place of those of their ids ([authority.State.WithGrants]). Only decisions are decided
 	// again whose chain has one of them.
-	Grants   []*authority.Grant
+	Grants []*authority.Grant
+	// Only chooses the decisions to decide again, and leaves activities out; nil: all. It may be called by several goroutines.
+	Only     func(*aver.Record, *aver.Request) bool
 	Examples int                      // how many examples of each sort; 0: 5
 	Workers  int                      // 0: one for each processor
 	Progress func(done, total uint64) // called now and then; may be nil
@@ -209,6 +211,7 @@ type decided struct {
 	counters       []aver.Counter
 	activity       *judged
 	administration bool // about a change of Aver itself
+	passed         bool // passed over: it is none of those to decide again
 	erased         bool
 }
 
@@ -232,7 +235,7 @@ type run struct {
 func (r *run) decideAll(c *chunk) ([]decided, error) {
 	out := make([]decided, 0, len(c.entries))
 	for i, e := range c.entries {
-		if isActivity(e.Entry) && r.o.whatIf() {
+		if isActivity(e.Entry) && (r.o.whatIf() || r.o.Only != nil) {
 			continue
 		}
 		var d decided
@@ -245,7 +248,7 @@ func (r *run) decideAll(c *chunk) ([]decided, error) {
 		if err != nil {
 			return nil, fmt.Errorf("decision log, entry %d: %w", e.Index, err)
 		}
-		if d.activity != nil || len(r.o.Grants) == 0 || len(d.Grants) > 0 {
+		if !d.passed {
 			out = append(out, d)
 		}
 	}
@@ -268,8 +271,8 @@ func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 			out.Grants = append(out.Grants, g.ID)
 		}
 	}
-	if len(r.o.Grants) > 0 && len(out.Grants) == 0 {
-		return out, nil // the candidates are nothing to it
+	if len(r.o.Grants) > 0 && len(out.Grants) == 0 || r.o.Only != nil && !r.o.Only(record, req) {
+		return decided{passed: true}, nil
 	}
 	if len(lacking) > 0 {
 		out.Verdict, out.Missing = Undetermined, lacking
@@ -376,7 +379,7 @@ func (r *run) collect(results []decided) error {
 			if !known && r.lost {
 				breaks = c.Before < r.older[key] // what the records between used is not known any more
 			}
-			if breaks && !r.o.whatIf() {
+			if breaks && !r.o.whatIf() && r.o.Only == nil {
 				d.Verdict = Mismatch
 				d.Difference = append(d.Difference, fmt.Sprintf("%s of grant %s: the record begins at %d, the one before ended at %d", c.Name, c.Grant, c.Before, before))
 			}
