@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/client"
 	"github.com/aver-authz/aver/evidence"
 	"github.com/aver-authz/aver/internal/datadir"
 	"github.com/aver-authz/aver/internal/report/pack"
@@ -102,7 +103,10 @@ and the proof that it exists stays. What rests on something withheld is undeterm
 // makePack makes a pack, from a data directory or by a server.
 func (c *cli) makePack(ctx context.Context, t *target, r pack.Request, w io.Writer) (pack.Summary, error) {
 	if t.data == "" {
-		return pack.Summary{}, errors.New("no data directory was named: give --data DIR")
+		return c.askForPack(ctx, t, r, w)
+	}
+	if t.server != "" {
+		return pack.Summary{}, errors.New("give --server or --data, not both")
 	}
 	logs, err := datadir.OpenReaders(t.data)
 	if err != nil {
@@ -120,6 +124,30 @@ func (c *cli) makePack(ctx context.Context, t *target, r pack.Request, w io.Writ
 		Authority: verify.Follow(logs.Authority), Decisions: logs.Decisions,
 		AuthorityKey: logs.Keys.Authority.VKey, DecisionsKey: logs.Keys.Decisions.VKey, Signer: key.Signer,
 	}, r, w)
+}
+
+// askForPack has a server make the pack, and reads from it what is in it.
+func (c *cli) askForPack(ctx context.Context, t *target, r pack.Request, w io.Writer) (pack.Summary, error) {
+	t.timeout = 10 * time.Minute
+	server, err := c.connect(t)
+	if err != nil {
+		return pack.Summary{}, err
+	}
+	content, err := server.Pack(ctx, client.PackRequest{
+		Query: r.Query, Decisions: r.Decisions, Limit: r.Limit, Form: string(r.Form), WithEngine: r.WithEngine,
+		Purpose: r.Purpose, Question: r.Question, Redact: r.Redact, Whole: r.Whole, Population: string(r.Population),
+	})
+	if err != nil {
+		return pack.Summary{}, err
+	}
+	p, err := evidence.Open(content)
+	if err != nil {
+		return pack.Summary{}, fmt.Errorf("what the server sent: %w", err)
+	}
+	if _, err := w.Write(content); err != nil {
+		return pack.Summary{}, err
+	}
+	return pack.Summarize(p), nil
 }
 
 // writeNew writes a file that is there as a whole, or not at all.

@@ -55,6 +55,8 @@ type Options struct {
 	Gaps *gaps.Watcher
 	// Retention erases evidence.
 	Retention Retention
+	// Pack makes evidence packs.
+	Pack Packer
 	// Fault sorts the errors of the logs.
 	Fault func(error) Fault
 	// Ready is nil while decisions can be answered and recorded.
@@ -124,6 +126,7 @@ type API struct {
 
 	accesses accesses // to evidence
 	signals  *signalIntake
+	packing  chan struct{} // holds one while a pack is being made
 }
 
 // New returns the handler.
@@ -151,7 +154,7 @@ func New(o Options) (*API, error) {
 			Kick: func() {}, Status: func() SweepStatus { return SweepStatus{} },
 		}
 	}
-	a := &API{o: o, mux: http.NewServeMux(), origins: http.NewCrossOriginProtection()}
+	a := &API{o: o, packing: make(chan struct{}, 1), mux: http.NewServeMux(), origins: http.NewCrossOriginProtection()}
 	var err error
 	if a.metrics, err = newMetrics(o.Registry); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
@@ -171,9 +174,9 @@ func New(o Options) (*API, error) {
 	a.streams.init()
 	a.direct = map[string]http.HandlerFunc{}
 	for _, rt := range routes {
-	if err := a.registerGaps(); err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
-	}
+		if err := a.registerGaps(); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
 		h := a.handler(rt)
 		a.mux.Handle(rt.pattern, h)
 		if path, ok := strings.CutPrefix(rt.pattern, "POST "); ok && !strings.Contains(path, "{") {

@@ -110,6 +110,8 @@ var routes = []route{
 	{pattern: "GET /v1/reconciliation", access: read, handle: (*API).reconciliation},
 
 	{pattern: "GET /v1/populations", access: read, handle: (*API).listPopulations},
+	{pattern: "POST /v1/packs", access: read, handle: (*API).makePack, stream: true},
+
 	{pattern: "POST /v1/populations", access: read, handle: (*API).fixPopulation, stream: true},
 	{pattern: "GET /v1/populations/{id}", access: read, handle: (*API).getPopulation},
 	{pattern: "POST /v1/populations/{id}/sample", access: read, handle: (*API).drawSample, stream: true},
@@ -125,7 +127,6 @@ var routes = []route{
 	{pattern: "GET /v1/gaps", access: read, handle: (*API).listGaps, evidence: readsEvidence},
 	{pattern: "POST /v1/gaps/{id}/accept", access: answer, handle: (*API).acceptGap},
 	{pattern: "POST /v1/gaps/{id}/close", access: answer, handle: (*API).closeGap},
-
 
 	{pattern: "GET /log/authority/", access: everybody, handle: (*API).authorityTiles, tiles: true},
 	{pattern: "GET /log/decisions/", access: everybody, handle: (*API).decisionTiles, tiles: true},

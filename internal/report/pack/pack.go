@@ -5,11 +5,14 @@
 package pack
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -187,4 +190,27 @@ func (m *maker) manifest() ([]byte, error) {
 		return nil, errors.New("the manifest is signed with the decision log's key, and that is not here")
 	}
 	return evidence.Sign(m.files, p, m.Signer)
+}
+
+// Summarize says what is in a pack.
+func Summarize(p *evidence.Pack) Summary {
+	s := Summary{
+		Decisions: len(p.Statement.Predicate.Decisions), Withheld: len(p.Statement.Predicate.Withheld), More: p.Statement.Predicate.Truncated,
+	}
+	for _, d := range p.Statement.Predicate.Decisions {
+		s.Activities += len(d.Activities)
+	}
+	for _, name := range p.Files() {
+		if strings.HasPrefix(name, string(evidence.AuthorityLog)+"/") && strings.HasSuffix(name, "/"+evidence.LeafFile) {
+			s.Events++
+		}
+	}
+	frames, _ := p.File(evidence.FramesFile)
+	for line := range bytes.Lines(frames) {
+		var end struct{ End struct{ Frames uint64 } }
+		if json.Unmarshal(line, &end) == nil && end.End.Frames > 0 {
+			s.Frames = end.End.Frames
+		}
+	}
+	return s
 }
