@@ -75,7 +75,8 @@ type Options struct {
 	// Grants are decided with in place of those of their ids ([authority.State.WithGrants]). Only decisions are decided
 	// again whose chain has one of them.
 	Grants []*authority.Grant
-	// Only chooses the decisions to decide again, and leaves activities out; nil: all. It may be called by several goroutines.
+	// Only chooses the decisions to decide again, and leaves out activities and what is erased; nil: all. It may be called
+	// by several goroutines.
 	Only     func(*aver.Record, *aver.Request) bool
 	Examples int                      // how many examples of each sort; 0: 5
 	Workers  int                      // 0: one for each processor
@@ -257,6 +258,9 @@ func (r *run) decideAll(c *chunk) ([]decided, error) {
 
 // decide decides one record again. Only a log that can't be read is an error.
 func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
+	if e.Erased && r.o.Only != nil {
+		return decided{passed: true}, nil // nobody can tell whether it is one of them
+	}
 	if e.Erased {
 		return r.erased(e)
 	}
