@@ -8,6 +8,7 @@ import (
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/ledger"
+	"github.com/aver-authz/aver/internal/pdp"
 	"github.com/aver-authz/aver/internal/query"
 )
 
@@ -104,7 +105,7 @@ func ValueOf(log Log, strata string) (func(index uint64) (string, error), error)
 		if err != nil {
 			return "", err
 		}
-		request, err := requestOf(r)
+		request, _, err := pdp.Disclose(r.Request, nil)
 		if err != nil {
 			return "", fmt.Errorf("entry %d: %w", index, err)
 		}
@@ -124,14 +125,6 @@ func ValueOf(log Log, strata string) (func(index uint64) (string, error), error)
 		}
 		return r.Policies, nil
 	}, nil
-}
-
-func requestOf(r *aver.Record) (*aver.Request, error) {
-	v, err := aver.ParseJSON(r.Request, aver.Limits{Bytes: len(r.Request)})
-	if err != nil {
-		return nil, err
-	}
-	return aver.ParseRequest(v)
 }
 
 // ValueOfLeaf reads the stratum of a row from the leaves of the document, which say the outcome and nothing else.
