@@ -27,6 +27,7 @@ import (
 	"github.com/aver-authz/aver/internal/authn"
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/report/export"
 	"github.com/aver-authz/aver/internal/report/gaps"
 	"github.com/aver-authz/aver/internal/webhook"
 	"github.com/aver-authz/aver/internal/why"
@@ -46,6 +47,8 @@ type Options struct {
 	FindDecision func(id string) (uint64, error)
 	// Why explains the decision at an index of the decision log.
 	Why func(ctx context.Context, index uint64) (*why.Explanation, error)
+	// Exports is what exports are made of.
+	Exports *export.Source
 	// Populations fixes populations of decisions, for samples.
 	Populations *Populations
 	// LastUse finds the newest decision that allowed something to somebody, or, if it is not "", under a grant; nil where
@@ -55,6 +58,8 @@ type Options struct {
 	Gaps *gaps.Watcher
 	// Retention erases evidence.
 	Retention Retention
+	// Finder finds decisions; nil where there is no search index.
+	Finder *Finder
 	// Pack makes evidence packs.
 	Pack Packer
 	// Fault sorts the errors of the logs.
@@ -168,15 +173,18 @@ func New(o Options) (*API, error) {
 	if a.signals, err = newSignalIntake(o.Registry); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
+	if err := o.Registry.Register(dueMetric{a}); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
 	if err := a.registerExceptions(); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	if err := a.registerGaps(); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	a.streams.init()
 	a.direct = map[string]http.HandlerFunc{}
 	for _, rt := range routes {
-		if err := a.registerGaps(); err != nil {
-			return nil, fmt.Errorf("metrics: %w", err)
-		}
 		h := a.handler(rt)
 		a.mux.Handle(rt.pattern, h)
 		if path, ok := strings.CutPrefix(rt.pattern, "POST "); ok && !strings.Contains(path, "{") {

@@ -53,6 +53,8 @@ var titles = map[string]string{
 	"invalid-json":           "The body is not acceptable JSON",
 	"invalid-request":        "The request is not valid",
 	"invalid-bundle":         "The policy bundle has errors",
+	"invalid-query":          "The query can't be read",
+	"no-index":               "Decisions can't be searched at the moment",
 	"unauthorized":           "No valid credential",
 	"forbidden":              "Not allowed for this credential",
 	"not-found":              "Not found",
@@ -143,7 +145,7 @@ func refusal(refused *pap.RefusedError) *problem {
 	}
 	switch refused.Type {
 	case aver.EventPolicyPublished, aver.EventIdentityRegistered, aver.EventIdentityUpdated, aver.EventEntityPut,
-		aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventRetentionSet, aver.EventHoldPlaced, aver.EventErasureRequested, aver.EventExceptionRequested, aver.EventSignalReceived, aver.EventDutyDelegated:
+		aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventRetentionSet, aver.EventHoldPlaced, aver.EventErasureRequested, aver.EventExceptionRequested, aver.EventReviewOpened, aver.EventSignalReceived, aver.EventDutyDelegated:
 		return &problem{Slug: "refused", Status: http.StatusUnprocessableEntity, Detail: detail}
 	}
 	return &problem{Slug: "conflict", Status: http.StatusConflict, Detail: detail}

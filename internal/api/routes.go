@@ -86,6 +86,19 @@ var routes = []route{
 	{pattern: "POST /v1/signals", access: tell, handle: (*API).receiveSignal},
 	{pattern: "POST " + signalsSSFPath, access: public, handle: (*API).receiveEventToken},
 
+	{pattern: "GET /v1/reviews", access: approvals, handle: (*API).listReviews},
+	{pattern: "POST /v1/reviews", access: admin, handle: (*API).openReview},
+	{pattern: "GET /v1/reviews/due", access: approvals, handle: (*API).listReviewsDue},
+	{pattern: "GET /v1/reviews/{id}", access: approvals, handle: (*API).getReview},
+	{pattern: "GET /v1/reviews/{id}/rows", access: approvals, handle: (*API).listReviewRows},
+	{pattern: "GET /v1/reviews/{id}/rows/{row}", access: approvals, handle: (*API).getReviewRow},
+	{pattern: "POST /v1/reviews/{id}/rows/{row}/decide", access: answer, handle: (*API).decideReviewRow},
+	{pattern: "POST /v1/reviews/{id}/rows/{row}/remediate", access: answer, handle: (*API).remediateReviewRow},
+	{pattern: "POST /v1/reviews/{id}/acknowledge", access: answer, handle: (*API).acknowledgeReview},
+	{pattern: "POST /v1/reviews/{id}/close", access: answer, handle: (*API).closeReview},
+	{pattern: "POST /v1/policies/{name}/review", access: answer, handle: (*API).reviewPolicy},
+	{pattern: "POST /v1/identities/{type}/{id}/review", access: answer, handle: (*API).reviewIdentity},
+
 	{pattern: "GET /v1/retention", access: approvals, handle: (*API).listRetention},
 	{pattern: "PUT /v1/retention/{class}", access: admin, handle: (*API).setRetention},
 	{pattern: "POST /v1/retention/{class}/approve", access: answer, handle: (*API).approveRetention},
@@ -99,7 +112,14 @@ var routes = []route{
 	{pattern: "POST /v1/erasures/{id}/refuse", access: answer, handle: (*API).refuseErasure},
 	{pattern: "GET /v1/erased", access: approvals, handle: (*API).listErased},
 
-	{pattern: "GET /v1/decisions", access: read, handle: (*API).listDecisions, evidence: readsEvidence},
+	{pattern: "GET /v1/decisions", access: read, handle: (*API).decisions, evidence: readsEvidence},
+	{pattern: "GET /v1/decisions/count", access: read, handle: (*API).countDecisions, evidence: readsEvidence},
+	{pattern: "GET /v1/trail", access: read, handle: (*API).trail, evidence: readsEvidence},
+	{pattern: "GET /v1/index", access: read, handle: (*API).indexStatus},
+	{pattern: "GET /v1/searches", access: read, handle: (*API).listSearches},
+	{pattern: "GET /v1/searches/{name}", access: read, handle: (*API).getSearch},
+	{pattern: "PUT /v1/searches/{name}", access: read, handle: (*API).putSearch},
+	{pattern: "DELETE /v1/searches/{name}", access: read, handle: (*API).deleteSearch},
 	{pattern: "GET /v1/decisions/{id}", access: read, handle: (*API).getDecision, evidence: readsEvidence},
 	{pattern: "GET /v1/decisions/{id}/proof", access: read, handle: (*API).proveDecision},
 	{pattern: "GET /v1/decisions/{id}/why", access: read, handle: (*API).explainDecision, evidence: readsEvidence},
@@ -109,6 +129,11 @@ var routes = []route{
 	{pattern: "POST /v1/pep/heartbeat", access: evaluate, handle: (*API).heartbeat, quiet: true},
 	{pattern: "GET /v1/reconciliation", access: read, handle: (*API).reconciliation},
 
+	{pattern: "GET /v1/gaps", access: read, handle: (*API).listGaps, evidence: readsEvidence},
+	{pattern: "POST /v1/gaps/{id}/accept", access: answer, handle: (*API).acceptGap},
+	{pattern: "POST /v1/gaps/{id}/close", access: answer, handle: (*API).closeGap},
+
+	{pattern: "GET /v1/exports", access: read, handle: (*API).export, evidence: exportsEvidence, stream: true},
 	{pattern: "GET /v1/populations", access: read, handle: (*API).listPopulations},
 	{pattern: "POST /v1/packs", access: read, handle: (*API).makePack, stream: true},
 
@@ -124,9 +149,6 @@ var routes = []route{
 	{pattern: "GET /v1/log/{log}/entries", access: read, handle: (*API).logEntries, evidence: readsEvidence},
 	{pattern: "GET /v1/log/{log}/entries/{index}", access: read, handle: (*API).logEntry, evidence: readsEvidence},
 	{pattern: "GET /v1/log/{log}/consistency", access: read, handle: (*API).consistency},
-	{pattern: "GET /v1/gaps", access: read, handle: (*API).listGaps, evidence: readsEvidence},
-	{pattern: "POST /v1/gaps/{id}/accept", access: answer, handle: (*API).acceptGap},
-	{pattern: "POST /v1/gaps/{id}/close", access: answer, handle: (*API).closeGap},
 
 	{pattern: "GET /log/authority/", access: everybody, handle: (*API).authorityTiles, tiles: true},
 	{pattern: "GET /log/decisions/", access: everybody, handle: (*API).decisionTiles, tiles: true},

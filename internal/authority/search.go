@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,4 +21,12 @@ func (s *State) RefsOfType(typ, after string) []aver.Ref {
 	s.entities.each(func(r aver.Ref, _ *Entity) { add(r) })
 	slices.SortFunc(out, func(a, b aver.Ref) int { return strings.Compare(a.ID, b.ID) })
 	return out
+}
+
+// Types lists the types of what is registered, in order.
+func (s *State) Types() []string {
+	seen := map[string]bool{}
+	s.identities.each(func(r aver.Ref, _ *Identity) { seen[r.Type] = true })
+	s.entities.each(func(r aver.Ref, _ *Entity) { seen[r.Type] = true })
+	return slices.Sorted(maps.Keys(seen))
 }
