@@ -23,11 +23,7 @@ type subject struct {
 
 // subjectOf reads whom and what a decision is about.
 func subjectOf(r *aver.Record) (subject, error) {
-	v, err := aver.ParseJSON(r.Request, aver.Limits{Bytes: len(r.Request)})
-	if err != nil {
-		return subject{}, fmt.Errorf("request: %w", err)
-	}
-	req, err := aver.ParseRequest(v)
+	req, _, err := pdp.Disclose(r.Request, nil) // parties are never withheld
 	if err != nil {
 		return subject{}, fmt.Errorf("request: %w", err)
 	}
