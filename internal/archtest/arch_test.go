@@ -47,10 +47,10 @@ var layers = map[string][]string{
 	"internal/authn":           {"."},
 	"internal/webhook":         {".", "internal/authority", "internal/pap"},
 	"internal/authn/authntest": {},
-	"internal/api":             {".", "evidence", "internal/activity", "internal/authn", "internal/authority", "internal/index", "internal/pap", "internal/pdp", "internal/policy", "internal/query", "internal/report/gaps", "internal/report/pack", "internal/report/sample", "internal/trail", "internal/webhook", "internal/why"},
+	"internal/api":             {".", "evidence", "internal/activity", "internal/authn", "internal/authority", "internal/index", "internal/pap", "internal/pdp", "internal/policy", "internal/query", "internal/report/export", "internal/report/gaps", "internal/report/pack", "internal/report/sample", "internal/trail", "internal/webhook", "internal/why"},
 	"internal/server": {
 		".", "internal/activity", "internal/api", "internal/authn", "internal/authority", "internal/datadir", "internal/index", "internal/ledger", "internal/ledger/disk", "internal/pap", "internal/pdp",
-		"internal/policy", "internal/replay", "internal/retention", "internal/report/gaps", "internal/report/pack", "internal/report/sample", "internal/query", "internal/trail", "internal/webhook", "internal/why",
+		"internal/policy", "internal/replay", "internal/retention", "internal/report/export", "internal/report/gaps", "internal/report/pack", "internal/report/sample", "internal/query", "internal/trail", "internal/webhook", "internal/why",
 	},
 	"internal/verify": {".", "internal/authority", "internal/datadir", "internal/ledger", "internal/pap", "internal/pdp"},
 	"internal/report/pack": {

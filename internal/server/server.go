@@ -44,6 +44,7 @@ type Server struct {
 	tracker   *activity.Tracker
 	keeper    *retention.Keeper
 	webhooks  *webhook.Deliverer
+	index     *searchIndex // nil: there is none
 	gaps      *gaps.Watcher
 	stopGaps  func()
 	api       *api.API
@@ -118,8 +119,11 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err := s.watchGaps(); err != nil {
 		return err
 	}
+	if err := s.followIndex(); err != nil {
+		return err
+	}
 	s.keeper = retention.Start(retention.Options{
-		Decisions: s.decisions, PAP: s.pap, Every: s.cfg.RetentionEvery, Now: s.cfg.Now, Logger: s.cfg.Logger,
+		Decisions: s.decisions, PAP: s.pap, Every: s.cfg.RetentionEvery, Forget: s.forget, Now: s.cfg.Now, Logger: s.cfg.Logger,
 	})
 	return s.openAPI()
 }
@@ -201,7 +205,7 @@ func (s *Server) openAPI() (err error) {
 			size, _ := s.decisions.Head()
 			return pdp.Find(s.decisions, size, id)
 		},
-		Why: s.why, Populations: s.populations(), Gaps: s.gaps, Pack: s.makePack, Fault: fault, Ready: s.Ready,
+		Why: s.why, Populations: s.populations(), Exports: s.exports(), Gaps: s.gaps, Finder: s.finder(), Pack: s.makePack, Fault: fault, Ready: s.Ready,
 		Metrics:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Registry:    registry,
 		ExternalURL: s.cfg.ExternalURL, NoAuth: s.cfg.InsecureNoAuth, PublicLogs: s.cfg.PublicLogs,
@@ -307,6 +311,7 @@ func (s *Server) close() error {
 	if s.keeper != nil {
 		s.keeper.Close()
 	}
+	errs = append(errs, s.index.close())
 	if s.pap != nil {
 		errs = append(errs, s.pap.Close())
 	}

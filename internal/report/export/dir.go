@@ -216,7 +216,7 @@ func (r *run) table(ctx context.Context, t Table) error {
 // fileName is that of the file that begins at an entry. It does not name the end, so that a file that was interrupted
 // is written over by the one that takes its place.
 func (r *run) fileName(t Table, first uint64) string {
-	return fmt.Sprintf("%s-%012d.%s", t, first, r.o.Format.suffix())
+	return fmt.Sprintf("%s-%012d%s", t, first, r.o.Format.Suffix())
 }
 
 // write writes one file, as a whole or not at all.

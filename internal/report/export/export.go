@@ -75,15 +75,15 @@ func (f Format) MediaType() string {
 	return "application/json"
 }
 
-// suffix ends the name of a file.
-func (f Format) suffix() string {
+// Suffix ends the name of a file, with its full stop.
+func (f Format) Suffix() string {
 	switch f {
 	case OCSF:
-		return "ndjson"
+		return ".ndjson"
 	case OSCAL:
-		return "json"
+		return ".json"
 	}
-	return string(f)
+	return "." + string(f)
 }
 
 // Parse reads a format and a table of it; "" for the table is its first.
