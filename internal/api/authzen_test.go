@@ -8,14 +8,15 @@ import (
 	"testing"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/server"
 )
 
 // The names of these tests cite the requirements of AuthZEN 1.0 (R) and of the certification scenario (C) that they hold
 // the server to; docs/api.md lists them.
 
 // startDocs permits anybody to read documents, and nothing else; "ask" is a gate.
-func startDocs(t *testing.T) *service {
-	s := start(t)
+func startDocs(t *testing.T, change ...func(*server.Config)) *service {
+	s := start(t, change...)
 	s.publish("docs", `
 @id("read") permit (principal, action == Action::"read", resource is doc);
 @id("owner") permit (principal, action == Action::"write", resource is doc)

@@ -345,6 +345,9 @@ func LogDirs(dir string) (authority, decisions string) {
 	return filepath.Join(dir, authorityName), filepath.Join(dir, decisionsName)
 }
 
+// Index is the directory of the search index in a data directory.
+func Index(dir string) string { return filepath.Join(dir, "index") }
+
 // Readers are both logs of a data directory, for reading.
 type Readers struct {
 	Authority, Decisions *ledger.Reader

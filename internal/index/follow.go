@@ -38,6 +38,7 @@ func (x *Index) Run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+		case <-x.wake:
 		case <-time.After(wait):
 		}
 	}
@@ -81,7 +82,7 @@ func (x *Index) refresh(ctx context.Context, progress func(Status), most uint64)
 		if err := x.decisions(ctx, from, to); err != nil {
 			return x.noteDamage(err)
 		}
-		x.next.Store(to)
+		x.move(to)
 		if progress != nil {
 			progress(x.Status())
 		}

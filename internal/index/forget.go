@@ -23,6 +23,9 @@ func (x *Index) Forget(ctx context.Context, ranges []aver.IndexRange) error {
 func (x *Index) forget(ctx context.Context, ranges []aver.IndexRange) error {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	if x.closed {
+		return ErrClosed
+	}
 	if len(ranges) == 0 {
 		return nil
 	}

@@ -48,6 +48,9 @@ type Options struct {
 	Logger   *slog.Logger // nil discards
 }
 
+// ErrClosed: the index was closed.
+var ErrClosed = errors.New("the search index is closed")
+
 // ErrLocked: another process writes the index; open it ReadOnly.
 var ErrLocked = disk.ErrLocked
 
@@ -61,9 +64,14 @@ type Index struct {
 	next      atomic.Uint64 // entries of the decision log that are indexed
 	authority atomic.Uint64 // events of the authority log that are
 	damage    atomic.Pointer[damagedError]
+	wake      chan struct{} // tells Run to look at once
 
-	mu    sync.RWMutex // of the list; held for reading while partitions are used
-	parts []*partition // by first entry
+	mu     sync.RWMutex // of the list; held for reading while partitions are used
+	parts  []*partition // by first entry
+	closed bool
+
+	waiting sync.Mutex
+	moved   chan struct{} // closed, and another made, when next moves
 }
 
 // Open opens the index, and makes it if there is none. What is damaged, or of
@@ -79,7 +87,7 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	x := &Index{o: o}
+	x := &Index{o: o, wake: make(chan struct{}, 1), moved: make(chan struct{})}
 	if !o.ReadOnly {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("index: %w", err)
@@ -272,7 +280,38 @@ func (x *Index) Status() Status {
 // Indexed is how many entries of the decision log are indexed.
 func (x *Index) Indexed() uint64 { return x.next.Load() }
 
-// Close closes the index.
+// move says that entries up to next are indexed.
+func (x *Index) move(next uint64) {
+	x.next.Store(next)
+	x.waiting.Lock()
+	defer x.waiting.Unlock()
+	close(x.moved)
+	x.moved = make(chan struct{})
+}
+
+// Await asks [Index.Run] to go on at once, and waits until so many entries are
+// indexed, or the context ends.
+func (x *Index) Await(ctx context.Context, entries uint64) error {
+	for {
+		x.waiting.Lock()
+		moved := x.moved
+		x.waiting.Unlock()
+		if x.next.Load() >= entries {
+			return nil
+		}
+		select {
+		case x.wake <- struct{}{}:
+		default:
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Close closes the index. Run and Refresh have ended by then.
 func (x *Index) Close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -280,7 +319,7 @@ func (x *Index) Close() error {
 	for _, p := range x.parts {
 		errs = append(errs, p.close())
 	}
-	x.parts = nil
+	x.parts, x.closed = nil, true
 	if x.lock != nil {
 		errs = append(errs, x.lock.Close())
 		x.lock = nil

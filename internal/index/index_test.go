@@ -60,7 +60,7 @@ func agrees(t *testing.T, h *history, x *Index, queries int) {
 			t.Fatalf("%q, oldest first: %d decisions, want %d", q, len(got), len(want))
 		}
 		span := []time.Duration{0, time.Second, time.Minute, time.Hour}[h.random.IntN(4)]
-		counted, err := x.Count(ctx, q, span)
+		counted, err := x.Count(ctx, q, Page{}, span)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +234,7 @@ func TestDamagedPartsAreBuiltAgain(t *testing.T) {
 			damage(t, filepath.Join(dir, fileName(blockRows)))
 			x := h.open(t, dir, nil)
 			// What opening does not show, a search does, and the next refresh mends.
-			if _, err := x.Count(context.Background(), parse(t, "outcome:denied"), 0); err != nil {
+			if _, err := x.Count(context.Background(), parse(t, "outcome:denied"), Page{}, 0); err != nil {
 				var bad *damagedError
 				if !errors.As(err, &bad) || bad.first != blockRows {
 					t.Fatalf("got %v", err)

@@ -81,13 +81,16 @@ type Counted struct {
 	Indexed uint64   `json:"indexed"`           // entries that the index had
 }
 
-// Count counts the decisions that match, also in spans of a length, which begin
-// at multiples of it since 1970 in UTC; 0: not in spans.
-func (x *Index) Count(ctx context.Context, q *query.Query, by time.Duration) (Counted, error) {
+// Count counts the decisions between the page's bounds that match, also in spans
+// of a length, which begin at multiples of it since 1970 in UTC; 0: not in spans.
+func (x *Index) Count(ctx context.Context, q *query.Query, page Page, by time.Duration) (Counted, error) {
 	out := Counted{Indexed: x.next.Load()}
+	if page.To == 0 || page.To > out.Indexed {
+		page.To = out.Indexed
+	}
 	span := by.Milliseconds()
 	buckets := map[int64]int{}
-	err := x.matching(ctx, q, Page{To: out.Indexed, Oldest: true}, func(p *partition, set rows) error {
+	err := x.matching(ctx, q, page, func(p *partition, set rows) error {
 		out.Count += set.count()
 		if span <= 0 {
 			return nil
@@ -128,6 +131,9 @@ var errEnough = errors.New("enough")
 func (x *Index) matching(ctx context.Context, q *query.Query, page Page, do func(*partition, rows) error) error {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	if x.closed {
+		return ErrClosed
+	}
 	parts := slices.Clone(x.parts)
 	if !page.Oldest {
 		slices.Reverse(parts)

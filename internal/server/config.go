@@ -37,6 +37,8 @@ type Config struct {
 	Thresholds string
 	// InsecureNoAuth takes everybody for an administrator. It is refused on anything but a loopback address.
 	InsecureNoAuth bool
+	// NoIndex keeps no search index, so that decisions can't be searched on this server.
+	NoIndex bool
 	// PublicLogs serves the logs' tiles without a token.
 	PublicLogs bool
 

@@ -26,6 +26,9 @@ func (s *Server) registerMetrics(r *prometheus.Registry) error {
 		}, func() float64 { return s.pdp.ClockBehind().Seconds() }),
 	}
 	list = append(list, retentionMetrics(s.keeper)...)
+	if s.index != nil {
+		list = append(list, s.index.metrics()...)
+	}
 	_, authorityKey := s.dir.AuthorityLog()
 	_, decisionsKey := s.dir.DecisionLog()
 	list = append(list, logMetrics("authority", s.authority, authorityKey)...)

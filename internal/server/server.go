@@ -205,7 +205,7 @@ func (s *Server) openAPI() (err error) {
 			size, _ := s.decisions.Head()
 			return pdp.Find(s.decisions, size, id)
 		},
-		Why: s.why, Populations: s.populations(), Exports: s.exports(), Gaps: s.gaps, Finder: s.finder(), Pack: s.makePack, Fault: fault, Ready: s.Ready,
+		Why: s.why, Populations: s.populations(), Gaps: s.gaps, Finder: s.finder(), Pack: s.makePack, Fault: fault, Ready: s.Ready,
 		Metrics:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Registry:    registry,
 		ExternalURL: s.cfg.ExternalURL, NoAuth: s.cfg.InsecureNoAuth, PublicLogs: s.cfg.PublicLogs,

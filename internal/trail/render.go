@@ -22,6 +22,17 @@ const (
 // Formats lists them.
 func Formats() []Format { return []Format{Text, JSON, Mermaid, DOT} }
 
+// Render writes the trail as text, Mermaid or DOT; JSON is what it marshals to.
+func (t *Trail) Render(f Format) string {
+	switch f {
+	case Mermaid:
+		return t.Mermaid()
+	case DOT:
+		return t.DOT()
+	}
+	return t.Text()
+}
+
 // Text tells the story for people, a line or two for each step.
 func (t *Trail) Text() string {
 	var out strings.Builder

@@ -150,7 +150,7 @@ func Follow(ctx context.Context, from Source, q *query.Query, limit int) (*Trail
 	}
 	b := &builder{from: from, grants: map[string]bool{}, approvals: map[string]bool{}, exceptions: map[string]bool{},
 		evaluations: map[string]bool{}, parties: map[aver.Ref]int{}}
-	b.Query, b.More, b.Indexed = q.String(), found.More, found.Indexed
+	b.Trail = Trail{Query: q.String(), More: found.More, Indexed: found.Indexed, Parties: []Party{}, Steps: []Step{}}
 	slices.Sort(found.Entries)
 	for _, i := range found.Entries {
 		if err := b.decision(ctx, i); err != nil {
