@@ -55,13 +55,14 @@ const MaxBatch = 100
 
 const maxCallbackText = 2048 // bytes of a callback's endpoint or state
 
-func (c *ApprovalCallback) validate() error {
+// Validate checks what can be checked of the callback alone.
+func (c *ApprovalCallback) Validate() error {
 	if c.Endpoint == "" || len(c.Endpoint) > maxCallbackText || len(c.State) > maxCallbackText {
-		return fmt.Errorf("callback: endpoint and state have at most %d bytes, and the endpoint is needed", maxCallbackText)
+		return fmt.Errorf("endpoint and state have at most %d bytes, and the endpoint is needed", maxCallbackText)
 	}
 	for i, e := range c.Events {
 		if !slices.Contains(CallbackEvents(), e) || slices.Contains(c.Events[:i], e) {
-			return fmt.Errorf("callback: events: %q is none of %q, or stands twice", brief(e), CallbackEvents())
+			return fmt.Errorf("events: %q is none of %q, or stands twice", brief(e), CallbackEvents())
 		}
 	}
 	return nil
@@ -127,8 +128,8 @@ func (a *ApprovalRequest) Validate() error {
 		return fmt.Errorf("batch: it has an id, and an item from 0 up to one less than of, which is at most %d", MaxBatch)
 	}
 	if a.Callback != nil {
-		if err := a.Callback.validate(); err != nil {
-			return err
+		if err := a.Callback.Validate(); err != nil {
+			return fmt.Errorf("callback: %w", err)
 		}
 	}
 	for _, p := range a.Parties {

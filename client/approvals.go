@@ -12,11 +12,18 @@ import (
 // AccessTask is a request for approval as a PEP sees it (OpenID Access Request & Approval Profile).
 type AccessTask struct {
 	ID      string    `json:"id"`
-	Status  string    `json:"status"` // pending, approved, denied, expired or cancelled
+	Status  string    `json:"status"` // pending, approved, denied, expired, cancelled or, of a batch, partial
 	Expires aver.Time `json:"expires_at"`
 	// Approval is what to send as context.approval when the decision is asked for again; nil unless approved.
 	Approval *CitedApproval `json:"approval,omitempty"`
 	Reason   string         `json:"reason,omitempty"` // of a refusal
+	Items    []AccessItem   `json:"items,omitempty"`  // of a batch, in the order in which they were asked for
+}
+
+// AccessItem is an item of a batch of requests for approval.
+type AccessItem struct {
+	Status   string         `json:"status"`
+	Approval *CitedApproval `json:"approval,omitempty"` // as [AccessTask.Approval]
 }
 
 // CitedApproval is an approval that a request can cite.
@@ -43,6 +50,9 @@ type Vote struct {
 	Approver aver.Ref `json:"approver"`
 	Refused  bool     `json:"refused,omitempty"`
 	Seen     string   `json:"seen"` // digest of what the approver was shown
+	// OnBehalfOf is whose duty the approver did, by the delegation Duty; zero: they answered in their own right.
+	OnBehalfOf aver.Ref `json:"on_behalf_of,omitzero"`
+	Duty       string   `json:"duty,omitempty"`
 	Mark
 }
 
@@ -69,13 +79,44 @@ func (c *Client) CancelAccessRequest(ctx context.Context, id, reason string) (*A
 }
 
 func (c *Client) task(ctx context.Context, in call) (*AccessTask, error) {
+	type result struct {
+		Mode     string        `json:"mode"`
+		Approval CitedApproval `json:"approval"`
+	}
 	var answer struct {
-		Task AccessTask `json:"task"`
+		Task struct {
+			ID      string    `json:"id"`
+			Status  string    `json:"status"`
+			Expires aver.Time `json:"expires_at"`
+			Display struct {
+				Description string `json:"description"`
+			} `json:"display"`
+			Items []struct {
+				Status string  `json:"status"`
+				Result *result `json:"result"`
+			} `json:"items"`
+		} `json:"task"`
+		Result *result `json:"result"`
 	}
 	if err := c.doJSON(ctx, in, &answer); err != nil {
 		return nil, err
 	}
-	return &answer.Task, nil
+	// What is to be done in another way than by asking again is no approval here.
+	cited := func(r *result) *CitedApproval {
+		if r == nil || r.Mode != "reevaluate" {
+			return nil
+		}
+		return &r.Approval
+	}
+	t := answer.Task
+	out := &AccessTask{ID: t.ID, Status: t.Status, Expires: t.Expires, Approval: cited(answer.Result)}
+	if t.Status == "denied" {
+		out.Reason = t.Display.Description
+	}
+	for _, item := range t.Items {
+		out.Items = append(out.Items, AccessItem{Status: item.Status, Approval: cited(item.Result)})
+	}
+	return out, nil
 }
 
 // Approvals lists the requests for approval that the caller may see, in the order in which they were made.

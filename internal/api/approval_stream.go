@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -28,6 +29,9 @@ type approvalEvent struct {
 // approvalStream tells approvers of requests for approval as they come, are answered and taken back, and of duties that
 // are delegated to or by them. It begins behind Last-Event-ID; without one, with what is pending.
 func (a *API) approvalStream(c *call) error {
+	if !strings.Contains(c.Header.Get("Accept"), "text/event-stream") {
+		return &problem{Slug: "not-acceptable", Status: http.StatusNotAcceptable, Detail: "this is a stream of events: ask for it with Accept: text/event-stream"}
+	}
 	leave, err := a.streams.enter(c.caller.name, approvalStreamsEach)
 	if err != nil {
 		return err

@@ -236,7 +236,7 @@ func TestApprovalsOfWhatTokensShow(t *testing.T) {
 	again["subject"], again["context"] = party("ai_agent:assistant"), dict{}
 	again["denial"] = dict{"evaluation_id": escalated.at("context", "evaluation_id")}
 	id := is.as(aver.RolePEP, "POST", "/v1/access-requests", again).ok(201).at("task", "id").(string)
-	if same := is.as(aver.RolePEP, "POST", "/v1/access-requests", again).ok(200).at("task", "id"); same != id {
+	if same := is.as(aver.RolePEP, "POST", "/v1/access-requests", again).ok(202).at("task", "id"); same != id {
 		t.Errorf("asked again: %v", same)
 	}
 	vote := func(who string, body any) *exchange {

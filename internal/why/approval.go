@@ -14,10 +14,14 @@ type Approval struct {
 
 // Vote is what an approver answered.
 type Vote struct {
-	Approver Party  `json:"approver"`
-	Refused  bool   `json:"refused,omitempty"`
-	Seen     string `json:"seen"` // digest of what they were shown
-	In       *Event `json:"in"`
+	Approver Party `json:"approver"`
+	// OnBehalfOf is whose duty the approver did, and Delegated the event that let
+	// them; nil: they answered in their own right.
+	OnBehalfOf *Party `json:"on_behalf_of,omitempty"`
+	Delegated  *Event `json:"delegated,omitempty"`
+	Refused    bool   `json:"refused,omitempty"`
+	Seen       string `json:"seen"` // digest of what they were shown
+	In         *Event `json:"in"`
 }
 
 // cited tells what the request referred to: an approval, and the decision whose
@@ -37,7 +41,12 @@ func (x *explainer) cited() {
 	}
 	out.Evaluation, out.Requested, out.Until = a.Evaluation, eventOf(a.Mark), a.Until
 	for _, v := range a.Votes {
-		out.Votes = append(out.Votes, Vote{Approver: x.party(v.Approver), Refused: v.Refused, Seen: v.Seen, In: eventOf(v.Mark)})
+		vote := Vote{Approver: x.party(v.Approver), Refused: v.Refused, Seen: v.Seen, In: eventOf(v.Mark)}
+		if duty, ok := x.st.Duty(v.Duty); ok {
+			from := x.party(v.OnBehalfOf)
+			vote.OnBehalfOf, vote.Delegated = &from, eventOf(duty.Mark)
+		}
+		out.Votes = append(out.Votes, vote)
 	}
 	if a.Ended != nil {
 		out.Ended = eventOf(*a.Ended)
@@ -67,7 +76,12 @@ func (p page) cited(e *Explanation) {
 		if v.Refused {
 			did = "refused"
 		}
-		p.line(5, "%s %s it in %s", v.Approver.Ref, did, v.In)
+		if v.OnBehalfOf != nil {
+			p.line(5, "%s %s it on behalf of %s in %s", v.Approver.Ref, did, v.OnBehalfOf.Ref, v.In)
+			p.line(7, "who delegated that duty in %s", v.Delegated)
+		} else {
+			p.line(5, "%s %s it in %s", v.Approver.Ref, did, v.In)
+		}
 		p.line(7, "what was shown has the digest %s", v.Seen)
 	}
 	if a.Ended != nil && (len(a.Votes) == 0 || !a.Votes[len(a.Votes)-1].Refused) {
