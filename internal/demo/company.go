@@ -100,7 +100,7 @@ func identities(now time.Time) []aver.Identity {
 		person(alice, "Alice Moreau", "accounts-payable"),
 		person(bob, "Bob Tanaka", "treasury", "treasury-leads"),
 		person(carol, "Carol Nguyen", "customer-support"),
-		person(dave, "Dave Okafor", "platform-engineers"),
+		person(dave, "Dave Okafor", "platform-engineers", "platform-leads"),
 		person(erin, "Erin Fischer", "platform-engineers", "on-call"),
 		person(frank, "Frank Silva", "identity-admins"),
 		person(grace, "Grace Lindqvist", "partner-managers"),

@@ -164,6 +164,9 @@ func (d *demonstration) act(ctx context.Context) (*tally, error) {
 	if err := d.sendRandom(ctx, pep, seen); err != nil {
 		return seen, err
 	}
+	if err := d.playAfterwards(ctx, admin, pep, seen); err != nil {
+		return seen, fmt.Errorf("what happened afterwards: %w", err)
+	}
 	if err := seen.wrong(); err != nil {
 		return seen, err
 	}
