@@ -15,14 +15,20 @@ import (
 	"github.com/aver-authz/aver/internal/ledger"
 )
 
+// The keys of a log that is nobody's. They are always the same, so that seeds of fuzzing are.
+const (
+	authoritySecret = "PRIVATE+KEY+example.com/authority+b629aad3+AWTKg2N/Y3B9XhiYxj7Mry0cRUUHeTlTsFbTZtzZ/x/O"
+	decisionsSecret = "PRIVATE+KEY+example.com/decisions+f6965005+Ac9V+XbNYf8m04fXbSw7tbkSQgIVI/QstARQq0P2ZtQU"
+)
+
 // small is the smallest pack there is: no entries, and a checkpoint that is missing.
 func small(t testing.TB) map[string][]byte {
 	t.Helper()
-	authority, _, err := ledger.NewKey("example.com/authority")
+	authority, err := ledger.ParseKey(authoritySecret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	decisions, _, err := ledger.NewKey("example.com/decisions")
+	decisions, err := ledger.ParseKey(decisionsSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
