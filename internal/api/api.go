@@ -29,6 +29,7 @@ import (
 	"github.com/aver-authz/aver/internal/pdp"
 	"github.com/aver-authz/aver/internal/report/export"
 	"github.com/aver-authz/aver/internal/report/gaps"
+	"github.com/aver-authz/aver/internal/report/onepage"
 	"github.com/aver-authz/aver/internal/webhook"
 	"github.com/aver-authz/aver/internal/why"
 )
@@ -40,8 +41,8 @@ type Options struct {
 	Authority, Decisions Log
 	Activities           *activity.Point
 	Tracker              *activity.Tracker
-	Tokens               *authn.Verifier    // of tokens of configured issuers; nil: there are none
-	Webhooks             *webhook.Deliverer // nil: nobody is told of anything
+	Tokens               func() *authn.Verifier // of tokens of issuers as configured now; nil: there are none
+	Webhooks             *webhook.Deliverer     // nil: nobody is told of anything
 
 	// FindDecision returns the index of the record with an evaluation id; [pdp.ErrNotFound] if there is none.
 	FindDecision func(id string) (uint64, error)
@@ -56,6 +57,8 @@ type Options struct {
 	LastUse func(ctx context.Context, who aver.Ref, grant string) (*LastUse, error)
 	// Gaps finds control gaps.
 	Gaps *gaps.Watcher
+	// Report answers the questions about one decision, agent, workflow or partner.
+	Report func(ctx context.Context, kind, of string) (*onepage.Page, error)
 	// Retention erases evidence.
 	Retention Retention
 	// Finder finds decisions; nil where there is no search index.
@@ -138,6 +141,9 @@ type API struct {
 func New(o Options) (*API, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = 1 << 20
+	}
+	if o.Tokens == nil {
+		o.Tokens = func() *authn.Verifier { return nil }
 	}
 	if o.MaxBatch == 0 {
 		o.MaxBatch = 1000

@@ -67,8 +67,8 @@ func (a *API) authenticate(rt route, c *call) error {
 	}
 	scheme, token, _ := strings.Cut(header, " ")
 	token = strings.TrimSpace(token)
-	if a.o.Tokens != nil && strings.EqualFold(scheme, "Bearer") && authn.IsJWT(token) {
-		return a.authenticateToken(rt, c, token)
+	if tokens := a.o.Tokens(); tokens != nil && strings.EqualFold(scheme, "Bearer") && authn.IsJWT(token) {
+		return a.authenticateToken(rt, c, tokens, token)
 	}
 	credential, err := a.o.PAP.Authenticate(token)
 	if !strings.EqualFold(scheme, "Bearer") || errors.Is(err, pap.ErrBadToken) {

@@ -151,7 +151,8 @@ func (a *API) inForce(g *aver.Signal) bool {
 // receiveEventToken takes a security event token of a configured transmitter (RFC 8935). It is answered with 202 once what
 // it says is durable and in effect.
 func (a *API) receiveEventToken(c *call) error {
-	if a.o.Tokens == nil {
+	tokens := a.o.Tokens()
+	if tokens == nil {
 		return notFound("no transmitters of signals are configured")
 	}
 	if mediaType, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || mediaType != "application/secevent+jwt" {
@@ -166,7 +167,7 @@ func (a *API) receiveEventToken(c *call) error {
 	if err != nil {
 		return &problem{Slug: "invalid-request", Status: http.StatusBadRequest, Detail: "the body could not be read to its end", cause: err}
 	}
-	e, err := a.verifyEvent(c, strings.TrimSpace(string(text)))
+	e, err := a.verifyEvent(c, tokens, strings.TrimSpace(string(text)))
 	if err != nil {
 		a.signals.refused.take(address, a.o.Now())
 		return err
@@ -195,14 +196,14 @@ func (a *API) receiveEventToken(c *call) error {
 }
 
 // verifyEvent verifies a token, a few at a time.
-func (a *API) verifyEvent(c *call, token string) (*authn.Event, error) {
+func (a *API) verifyEvent(c *call, tokens *authn.Verifier, token string) (*authn.Event, error) {
 	select {
 	case a.signals.verifying <- struct{}{}:
 		defer func() { <-a.signals.verifying }()
 	case <-c.Context().Done():
 		return nil, c.Context().Err()
 	}
-	e, err := a.o.Tokens.Event(c.Context(), token)
+	e, err := tokens.Event(c.Context(), token)
 	var wrong *authn.EventError
 	switch {
 	case errors.As(err, &wrong):

@@ -12,8 +12,8 @@ import (
 const subjectTokenHeader = "Aver-Subject-Token"
 
 // authenticateToken finds out who calls with a token of a configured issuer, and whether they may.
-func (a *API) authenticateToken(rt route, c *call, token string) error {
-	id, err := a.o.Tokens.Authenticate(c.Context(), token)
+func (a *API) authenticateToken(rt route, c *call, tokens *authn.Verifier, token string) error {
+	id, err := tokens.Authenticate(c.Context(), token)
 	if errors.Is(err, authn.ErrBadToken) {
 		return c.unauthorized("the token gives no access: it is not from an issuer configured for this, not for this audience, expired, or can't be verified", err)
 	}
@@ -58,8 +58,8 @@ func (a *API) takeToken(c *call, req *aver.Request) {
 		req.Token = known
 		return
 	}
-	if a.o.Tokens != nil {
-		req.Token = a.o.Tokens.Check(c.Context(), token)
+	if tokens := a.o.Tokens(); tokens != nil {
+		req.Token = tokens.Check(c.Context(), token)
 	} else {
 		req.Token = aver.Unverified(token, aver.TokenUnchecked, aver.TimeOf(a.o.Now()))
 	}

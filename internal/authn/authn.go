@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/aver-authz/aver"
 )
 
@@ -63,6 +65,29 @@ func New(c *Config, clock func() time.Time, log *slog.Logger) (*Verifier, error)
 		v.domains[c.TrustDomain] = td
 	}
 	return v, nil
+}
+
+// Renew returns a verifier by another configuration. The keys of issuers that both have are kept, so that a change for one
+// is no load on the others; nothing else is: what the old one believed, the new one checks again.
+func Renew(old *Verifier, c *Config) (*Verifier, error) {
+	v, err := New(c, old.clock, old.log)
+	if err != nil {
+		return nil, err
+	}
+	for name, is := range v.issuers {
+		if before := old.issuers[name]; before != nil && before.JWKS == is.JWKS {
+			is.keys = before.keys
+		}
+	}
+	return v, nil
+}
+
+// find returns a key of the issuer, unless it is revoked here, and when it was fetched.
+func (is *issuer) find(ctx context.Context, id string) (jose.JSONWebKey, time.Time, error) {
+	if slices.Contains(is.RevokedKeys, id) {
+		return jose.JSONWebKey{}, time.Time{}, errNoKey
+	}
+	return is.keys.find(ctx, id)
 }
 
 func (v *Verifier) now() aver.Time { return aver.TimeOf(v.clock()) }

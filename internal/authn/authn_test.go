@@ -449,3 +449,45 @@ func TestOnlyConfiguredURLsAreFetched(t *testing.T) {
 		})
 	}
 }
+
+// A key that the operator revoked is refused, whatever its issuer still publishes; so is an issuer that was taken out. What
+// was believed before is checked again, and the keys of the others are not fetched again for it.
+func TestRenewedVerifierBelievesNobodyWhoWasTakenOut(t *testing.T) {
+	k := newKit(t)
+	ctx := context.Background()
+	token := k.token(t, aboutPEP, nil)
+	if f := k.Check(ctx, token).Fault; f != "" {
+		t.Fatal(f)
+	}
+	fetches := k.issuer.Fetches()
+	renew := func(more string) *Verifier {
+		t.Helper()
+		c, err := parseConfig(fmt.Appendf(nil, "issuers:\n  - issuer: %s\n    subject: {type: user}\n    tokens: {audiences: [%s]}\n%s", k.issuer.URL, aboutPEP, more), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := Renew(k.Verifier, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	if f := renew("").Check(ctx, token).Fault; f != "" || k.issuer.Fetches() != fetches {
+		t.Errorf("renewed: %q, %d fetches", f, k.issuer.Fetches()-fetches)
+	}
+	if f := renew("    revoked_keys: [k1]\n").Check(ctx, token).Fault; f != aver.TokenKey {
+		t.Errorf("a revoked key: %q", f)
+	}
+	other := authntest.New(t)
+	c, err := parseConfig(fmt.Appendf(nil, "issuers: [{issuer: %q, subject: {type: user}, tokens: {audiences: [%q]}}]", other.URL, aboutPEP), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := Renew(k.Verifier, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := without.Check(ctx, token).Fault; f != aver.TokenIssuer {
+		t.Errorf("an issuer that was taken out: %q", f)
+	}
+}

@@ -29,16 +29,18 @@ type Config struct {
 
 // Issuer is an OpenID provider or OAuth 2.0 authorization server.
 type Issuer struct {
-	Issuer     string    `yaml:"issuer"`     // the iss claim, an https URL
-	JWKS       string    `yaml:"jwks"`       // where its keys are; "": as its OpenID configuration says, at the same host
-	Algorithms []string  `yaml:"algorithms"` // none: RS256, PS256, ES256, ES384, EdDSA
-	Untyped    bool      `yaml:"untyped"`    // accept tokens whose typ is JWT or missing, against RFC 9068
-	Subject    Naming    `yaml:"subject"`    // whom the sub claim is
-	Clients    *Naming   `yaml:"clients"`    // whom it is where it is the client itself; nil: as any
-	Actors     *Actors   `yaml:"actors"`     // whom the act claim names; nil: nobody, and tokens with one are refused
-	API        *API      `yaml:"api"`        // nil: its tokens give no access to Aver
-	Tokens     *Audience `yaml:"tokens"`     // nil: its tokens are not accepted beside requests
-	Signals    *Signals  `yaml:"signals"`    // nil: it is no transmitter of signals
+	Issuer     string   `yaml:"issuer"`     // the iss claim, an https URL
+	JWKS       string   `yaml:"jwks"`       // where its keys are; "": as its OpenID configuration says, at the same host
+	Algorithms []string `yaml:"algorithms"` // none: RS256, PS256, ES256, ES384, EdDSA
+	// RevokedKeys are ids of keys that are not believed any more, though the issuer may still publish them.
+	RevokedKeys []string  `yaml:"revoked_keys"`
+	Untyped     bool      `yaml:"untyped"` // accept tokens whose typ is JWT or missing, against RFC 9068
+	Subject     Naming    `yaml:"subject"` // whom the sub claim is
+	Clients     *Naming   `yaml:"clients"` // whom it is where it is the client itself; nil: as any
+	Actors      *Actors   `yaml:"actors"`  // whom the act claim names; nil: nobody, and tokens with one are refused
+	API         *API      `yaml:"api"`     // nil: its tokens give no access to Aver
+	Tokens      *Audience `yaml:"tokens"`  // nil: its tokens are not accepted beside requests
+	Signals     *Signals  `yaml:"signals"` // nil: it is no transmitter of signals
 }
 
 // Signals is what a transmitter of security event tokens may say.

@@ -97,7 +97,7 @@ func (v *Verifier) Event(ctx context.Context, token string) (*Event, error) {
 	if !slices.Contains(eventTypes, strings.ToLower(typ)) {
 		return nil, bad(EventInvalid, "its header does not say typ secevent+jwt, so it is a JWT for another purpose")
 	}
-	key, _, err := is.keys.find(ctx, header.KeyID)
+	key, _, err := is.find(ctx, header.KeyID)
 	switch {
 	case errors.Is(err, errNoKey):
 		return nil, bad(EventKey, "its issuer has no key with the kid of its header")

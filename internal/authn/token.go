@@ -134,7 +134,7 @@ func (v *Verifier) verifyJWT(ctx context.Context, is *issuer, token string, pars
 	if !slices.Contains(tokenTypes, typ) && !(is.Untyped && (typ == "" || typ == "jwt")) {
 		return nil, faulty(aver.TokenType, nil)
 	}
-	key, fetched, err := is.keys.find(ctx, header.KeyID)
+	key, fetched, err := is.find(ctx, header.KeyID)
 	switch {
 	case errors.Is(err, errNoKey):
 		return nil, faulty(aver.TokenKey, nil)

@@ -197,7 +197,7 @@ func (s *Server) openAPI() (err error) {
 		return err
 	}
 	s.api, err = api.New(api.Options{
-		Tokens: tokens, Webhooks: s.webhooks,
+		Tokens: tokens.verifier, Webhooks: s.webhooks,
 		PDP: s.pdp, PAP: s.pap,
 		Activities: activity.NewPoint(s.pdp, s.tracker), Tracker: s.tracker,
 		Authority: logView(s.authority, authorityKey), Decisions: logView(s.decisions, decisionsKey),
@@ -205,7 +205,7 @@ func (s *Server) openAPI() (err error) {
 			size, _ := s.decisions.Head()
 			return pdp.Find(s.decisions, size, id)
 		},
-		Why: s.why, Populations: s.populations(), Gaps: s.gaps, Finder: s.finder(), Pack: s.makePack, Fault: fault, Ready: s.Ready,
+		Why: s.why, Populations: s.populations(), Exports: s.exports(), Gaps: s.gaps, Report: s.report, Finder: s.finder(), Pack: s.makePack, Fault: fault, Ready: s.Ready,
 		Metrics:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Registry:    registry,
 		ExternalURL: s.cfg.ExternalURL, NoAuth: s.cfg.InsecureNoAuth, PublicLogs: s.cfg.PublicLogs,
