@@ -169,10 +169,10 @@ func (a *afterwards) refusal(ctx context.Context) (string, error) {
 }
 
 // emergency asks for a break-glass of Erin's that is used at once.
-func (a *afterwards) emergency(ctx context.Context, id string, seconds int64, justification string) error {
+func (a *afterwards) emergency(ctx context.Context, id, service string, seconds int64, justification string) error {
 	_, err := a.as[erin].RequestException(ctx, aver.ExceptionRequest{
 		ID: id, Kind: aver.BreakGlass, Subject: erin,
-		Actions: []string{"service.deploy"}, Resources: []aver.ResourceScope{{Type: "service", ID: "payments-api"}},
+		Actions: []string{"service.deploy"}, Resources: []aver.ResourceScope{{Type: "service", ID: service}},
 		Justification: justification, IdentityConfirmed: "called back by the duty manager", Approver: dave, Duration: seconds,
 	}, true, "payments fail for everybody")
 	return err
@@ -185,7 +185,7 @@ func rollback() *aver.Request {
 }
 
 func (a *afterwards) unreviewed(ctx context.Context) (string, error) {
-	if err := a.emergency(ctx, "x-night-call", 1, "payments fail since the last release: roll it back"); err != nil {
+	if err := a.emergency(ctx, "x-night-call", "ledger", 1, "the ledger is slow since the last release: roll it back"); err != nil {
 		return "", err
 	}
 	if _, err := a.as[dave].ApproveException(ctx, "x-night-call", nil, "I was on the call"); err != nil {
@@ -199,7 +199,7 @@ func (a *afterwards) breakGlass(ctx context.Context) (string, error) {
 		return "", err
 	}
 	const id = "x-rollback"
-	if err := a.emergency(ctx, id, 600, "release 42 loses payments: roll it back"); err != nil {
+	if err := a.emergency(ctx, id, "payments-api", 600, "release 42 loses payments: roll it back"); err != nil {
 		return "", err
 	}
 	if _, err := a.decide(ctx, aver.Permitted, aver.ReasonException, workflows[2], "the same, with the glass broken", rollback()); err != nil {
