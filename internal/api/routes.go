@@ -132,6 +132,7 @@ var routes = []route{
 	{pattern: "GET /v1/gaps", access: read, handle: (*API).listGaps, evidence: readsEvidence},
 	{pattern: "POST /v1/gaps/{id}/accept", access: answer, handle: (*API).acceptGap},
 	{pattern: "POST /v1/gaps/{id}/close", access: answer, handle: (*API).closeGap},
+	{pattern: "GET /v1/reports/{kind}", access: read, handle: (*API).getReport, evidence: readsEvidence},
 
 	{pattern: "GET /v1/exports", access: read, handle: (*API).export, evidence: exportsEvidence, stream: true},
 	{pattern: "GET /v1/populations", access: read, handle: (*API).listPopulations},

@@ -42,6 +42,7 @@ var layers = map[string][]string{
 	"internal/trail":               {".", "internal/index", "internal/ledger", "internal/pdp", "internal/query"},
 	"internal/report/export":       {".", "internal/authority", "internal/ledger", "internal/pdp"},
 	"internal/report/sample":       {".", "internal/authority", "internal/ledger", "internal/pdp", "internal/query"},
+	"internal/report/onepage":      {".", "internal/authority", "internal/pdp", "internal/replay", "internal/report/gaps", "internal/why"},
 	"internal/report/gaps":         {".", "internal/authority", "internal/ledger", "internal/pap", "internal/pdp", "internal/replay"},
 	"internal/witness":             {"internal/ledger"},
 	"internal/witness/witnesstest": {},
@@ -49,10 +50,10 @@ var layers = map[string][]string{
 	"internal/authn":               {"."},
 	"internal/webhook":             {".", "internal/authority", "internal/pap"},
 	"internal/authn/authntest":     {},
-	"internal/api":                 {".", "evidence", "internal/activity", "internal/authn", "internal/authority", "internal/index", "internal/pap", "internal/pdp", "internal/policy", "internal/query", "internal/report/export", "internal/report/gaps", "internal/report/pack", "internal/report/sample", "internal/trail", "internal/webhook", "internal/why"},
+	"internal/api":                 {".", "evidence", "internal/activity", "internal/authn", "internal/authority", "internal/index", "internal/pap", "internal/pdp", "internal/policy", "internal/query", "internal/report/export", "internal/report/gaps", "internal/report/onepage", "internal/report/pack", "internal/report/sample", "internal/trail", "internal/webhook", "internal/why"},
 	"internal/server": {
 		".", "internal/activity", "internal/api", "internal/authn", "internal/authority", "internal/datadir", "internal/index", "internal/ledger", "internal/ledger/disk", "internal/pap", "internal/pdp",
-		"internal/policy", "internal/replay", "internal/retention", "internal/report/export", "internal/report/gaps", "internal/report/pack", "internal/report/sample", "internal/query", "internal/trail", "internal/webhook", "internal/why", "internal/witness",
+		"internal/policy", "internal/replay", "internal/retention", "internal/report/export", "internal/report/gaps", "internal/report/onepage", "internal/report/pack", "internal/report/sample", "internal/query", "internal/trail", "internal/webhook", "internal/why", "internal/witness",
 	},
 	"internal/verify": {".", "internal/authority", "internal/datadir", "internal/ledger", "internal/pap", "internal/pdp", "internal/witness"},
 	"internal/report/pack": {

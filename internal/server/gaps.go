@@ -9,6 +9,7 @@ import (
 
 	"github.com/aver-authz/aver/internal/report/gaps"
 )
+	"github.com/aver-authz/aver/internal/report/onepage"
 
 // gapsFile is where thresholds for control gaps are set if nothing else is said, in the data directory.
 const gapsFile = "gaps.yaml"
@@ -17,6 +18,19 @@ const gapsFile = "gaps.yaml"
 const gapsEvery = 10 * time.Minute
 
 // watchGaps looks for control gaps now and then, until the server closes.
+// reportsMost bounds how many of the latest entries of the decision log a report looks at here, so that it is made while
+// somebody waits. aver report --data looks at all.
+const reportsMost = 100_000
+
+// report answers the questions about one decision, agent, workflow or partner.
+func (s *Server) report(ctx context.Context, kind, of string) (*onepage.Page, error) {
+	source := &onepage.Source{
+		Authority: s.authority, Decisions: s.decisions, AuthorityOrigin: s.authority.Origin(), DecisionsOrigin: s.decisions.Origin(),
+		Thresholds: s.gaps.Thresholds(), Gaps: s.gaps.Report, Now: aver.TimeOf(s.cfg.Now()), Most: reportsMost,
+	}
+	return source.Report(ctx, kind, of)
+}
+
 func (s *Server) watchGaps() error {
 	file := s.cfg.Thresholds
 	if file == "" {
