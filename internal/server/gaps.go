@@ -7,9 +7,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/report/gaps"
-)
 	"github.com/aver-authz/aver/internal/report/onepage"
+)
 
 // gapsFile is where thresholds for control gaps are set if nothing else is said, in the data directory.
 const gapsFile = "gaps.yaml"
@@ -17,7 +18,6 @@ const gapsFile = "gaps.yaml"
 // gapsEvery is how long the background rests between two reports of control gaps, if nothing else is said.
 const gapsEvery = 10 * time.Minute
 
-// watchGaps looks for control gaps now and then, until the server closes.
 // reportsMost bounds how many of the latest entries of the decision log a report looks at here, so that it is made while
 // somebody waits. aver report --data looks at all.
 const reportsMost = 100_000
@@ -31,6 +31,7 @@ func (s *Server) report(ctx context.Context, kind, of string) (*onepage.Page, er
 	return source.Report(ctx, kind, of)
 }
 
+// watchGaps looks for control gaps now and then, until the server closes.
 func (s *Server) watchGaps() error {
 	file := s.cfg.Thresholds
 	if file == "" {

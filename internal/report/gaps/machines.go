@@ -99,6 +99,9 @@ func (s *Scanner) human(d *decided) {
 	if t := d.Token; t != nil && t.Fault == "" && t.Actor() == actor && len(t.Actors) == 0 {
 		check(t.AMR, aver.SeverityHigh, "its token of "+t.Issuer+" says")
 	}
+	if _, forSomebody := d.req.OnBehalfOf(); forSomebody {
+		return // what the enforcement point says is then how that person was authenticated
+	}
 	for _, path := range s.t.Machines.Methods {
 		check(textsAt(d.req, path), aver.SeverityMedium, "the enforcement point says")
 	}

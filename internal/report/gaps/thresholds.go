@@ -140,7 +140,13 @@ func (d Duration) String() string {
 		return fmt.Sprintf("%d days", d/day)
 	}
 	text := (time.Duration(d) * time.Millisecond).String()
-	return strings.TrimSuffix(strings.TrimSuffix(text, "0s"), "0m")
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
 }
 
 //go:embed thresholds.yaml

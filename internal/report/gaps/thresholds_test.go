@@ -16,7 +16,7 @@ func TestThresholdsReplaceSomeOfTheDefaults(t *testing.T) {
 	if got.Excess.Idle.String() != "10 days" || got.Excess.IdleLong != want.Excess.IdleLong || len(got.Machines.Session) != 1 || len(got.Machines.Workload) == 0 {
 		t.Errorf("%+v", got)
 	}
-	if got.Exceptions.Longest["override"].String() != "2h0m" && got.Exceptions.Longest["override"].String() != "2h" ||
+	if got.Exceptions.Longest["override"].String() != "2h" || got.Exceptions.Instant.String() != "10s" ||
 		got.Exceptions.Longest["break_glass"] != want.Exceptions.Longest["break_glass"] {
 		t.Errorf("longest: %v", got.Exceptions.Longest)
 	}
