@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -22,10 +24,12 @@ An approval holds for that very request, under that version of the policy, once,
 the request comes from can't approve it.`,
 		Example: `  aver approval list
   aver approval show ap-7k2f
-  aver approval approve ap-7k2f --reason "checked with the supplier"`,
-	}, c.approvalRequest(), c.approvalList(), c.approvalShow(),
+  aver approval approve ap-7k2f --reason "checked with the supplier"
+  aver approval delegate user:tom --expires 336h --reason "on leave"`,
+	}, c.approvalRequest(), c.approvalList(), c.approvalShow(), c.approvalWatch(),
 		c.approvalVote("approve", "Approve, as the person whom your token belongs to", (*client.Client).Approve, "approved"),
-		c.approvalVote("refuse", "Refuse, with a reason; that ends the request", (*client.Client).Refuse, "refused"))
+		c.approvalVote("refuse", "Refuse, with a reason; that ends the request", (*client.Client).Refuse, "refused"),
+		c.approvalDelegate(), c.approvalDelegations(), c.approvalUndelegate())
 }
 
 func (c *cli) approvalRequest() *cobra.Command {
@@ -59,13 +63,19 @@ func (c *cli) approvalRequest() *cobra.Command {
 }
 
 func (c *cli) approvalList() *cobra.Command {
-	return c.reads(&cobra.Command{
+	var state string
+	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the requests for approval; an approver sees their own",
-		Example: "  aver approval list\n  aver approval list --data ./data --json",
+		Example: "  aver approval list --state pending\n  aver approval list --data ./data --json",
 		Args:    cobra.NoArgs,
-	}, func(ctx context.Context, s source, _ []string) error {
-		return printList(c, s.Approvals(ctx), "no approval was asked for",
+	}
+	cmd.Flags().StringVar(&state, "state", "", "only those in this `STATE`: pending, approved, denied, expired or cancelled")
+	return c.reads(cmd, func(ctx context.Context, s source, _ []string) error {
+		if state != "" && !slices.Contains([]string{"pending", "approved", "denied", "expired", "cancelled"}, state) {
+			return fmt.Errorf("--state %q: use pending, approved, denied, expired or cancelled", state)
+		}
+		return printList(c, only(s.Approvals(ctx), func(a client.Approval) bool { return state == "" || a.State == state }), "no approval was asked for",
 			[]string{"ID", "STATE", "POLICY", "ASKED", "BY", "DEADLINE", "ANSWERED"},
 			func(a client.Approval) []string {
 				return []string{a.ID, a.State, a.Gates[0].Policy, timeText(a.Time), a.By.Name, timeText(a.Deadline), fmt.Sprint(len(a.Votes))}
@@ -119,4 +129,15 @@ func (c *cli) approvalVote(verb, short string,
 		}
 		return c.printChange(made, "%s: %s", args[0], done)
 	})
+}
+
+// only yields the items of a list that are wanted.
+func only[T any](list iter.Seq2[T, error], want func(T) bool) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for item, err := range list {
+			if (err != nil || want(item)) && !yield(item, err) {
+				return
+			}
+		}
+	}
 }

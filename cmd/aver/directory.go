@@ -153,9 +153,18 @@ func (d *directory) Approvals(context.Context) iter.Seq2[client.Approval, error]
 	return items(d, (*authority.State).Approvals, func(a *authority.Approval) client.Approval {
 		out := client.Approval{ApprovalRequest: a.ApprovalRequest, Mark: client.Mark(a.Mark), State: a.State(now), Until: a.Until, Ended: (*client.Mark)(a.Ended)}
 		for _, v := range a.Votes {
-			out.Votes = append(out.Votes, client.Vote{Approver: v.Approver, Refused: v.Refused, Seen: v.Seen, Mark: client.Mark(v.Mark)})
+			out.Votes = append(out.Votes, client.Vote{
+				Approver: v.Approver, Refused: v.Refused, Seen: v.Seen, OnBehalfOf: v.OnBehalfOf, Duty: v.Duty, Mark: client.Mark(v.Mark),
+			})
 		}
 		return out
+	})
+}
+
+func (d *directory) Duties(context.Context) iter.Seq2[client.Duty, error] {
+	now := aver.TimeOf(time.Now())
+	return items(d, (*authority.State).Duties, func(x *authority.Duty) client.Duty {
+		return client.Duty{DutyDelegation: x.DutyDelegation, Mark: client.Mark(x.Mark), State: x.State(now), Revoked: (*client.Mark)(x.Revoked)}
 	})
 }
 

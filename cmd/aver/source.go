@@ -22,7 +22,12 @@ type source interface {
 	Grant(ctx context.Context, id string) (*client.Grant, error)
 	Credentials(ctx context.Context) iter.Seq2[client.Credential, error]
 	Approvals(ctx context.Context) iter.Seq2[client.Approval, error]
+	Duties(ctx context.Context) iter.Seq2[client.Duty, error]
 	Exceptions(ctx context.Context) iter.Seq2[client.Exception, error]
+	Reviews(ctx context.Context) iter.Seq2[client.Review, error]
+	Review(ctx context.Context, id string) (*client.Review, error)
+	ReviewRows(ctx context.Context, id string) iter.Seq2[client.ReviewRow, error]
+	ReviewsDue(ctx context.Context, days int) iter.Seq2[client.ReviewDue, error]
 	Signals(ctx context.Context, about aver.Ref) iter.Seq2[client.Signal, error]
 
 	Retention(ctx context.Context) (*client.Retention, error)
