@@ -60,16 +60,8 @@ type Predicate struct {
 	Policies  []PolicySet     `json:"policies,omitempty"`  // what each digest of active policies stands for
 	Withheld  []Withheld      `json:"withheld,omitempty"`  // what is not here, and why
 	Redacted  []string        `json:"redacted,omitempty"`  // what the maker asked to withhold
-	Dangling  []Dangling      `json:"dangling,omitempty"`  // events of activities and continuity beyond what is packed
 	Question  string          `json:"question,omitempty"`  // what the pack is to answer, in the words of who asked
 	Truncated uint64          `json:"truncated,omitempty"` // decisions that the query matches beyond those packed
-}
-
-// Dangling is an entry that something in the pack names and that is not in it.
-type Dangling struct {
-	Log   LogName `json:"log"`
-	Index uint64  `json:"index"`
-	Why   string  `json:"why"`
 }
 
 // Purpose is what a pack is made for, one of [Purposes].

@@ -561,7 +561,7 @@ func TestPagesArePublished(t *testing.T) {
 		t.Fatalf("docs/packs.md does not publish the digests; run with -update")
 	}
 	before, rest, _ := strings.Cut(string(page), "```text verifier\n")
-	_, after, _ := strings.Cut(rest, "\n```")
+	_, after, _ := strings.Cut("\n"+rest, "\n```")
 	if err := os.WriteFile(docs, []byte(before+block+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
