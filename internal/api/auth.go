@@ -37,8 +37,8 @@ var (
 	answer    = access{aver.RoleApprover, aver.RoleAdmin}
 	revoke    = access{aver.RolePEP, aver.RoleApprover, aver.RoleAdmin} // then the grant itself says who may
 	approvals = access{aver.RoleApprover, aver.RoleAuditor, aver.RoleAdmin}
-	tell      = access{aver.RolePEP, aver.RoleApprover, aver.RoleAuditor, aver.RoleAdmin} // then the administration bundle says who may
-	everybody = access{aver.RolePEP, aver.RoleAuditor, aver.RoleAdmin}                    // with a token
+	tell      = access{aver.RolePEP, aver.RoleApprover, aver.RoleAdmin} // then the administration bundle says who may
+	everybody = access{aver.RolePEP, aver.RoleAuditor, aver.RoleAdmin}  // with a token
 )
 
 func (a access) allows(role aver.Role) bool {

@@ -161,6 +161,11 @@ func TestSignalsThatArePushed(t *testing.T) {
 	if by := one["by"].(dict); by["method"] != "set" || by["name"] != s.idp.URL {
 		t.Errorf("by: %v", by)
 	}
+	event := s.as(aver.RoleAuditor, "GET", fmt.Sprintf("/v1/events/%v", one["event"]), nil).ok(200)
+	decision := s.as(aver.RoleAuditor, "GET", "/v1/decisions/"+event.at("payload", "decision").(string), nil).ok(200)
+	if decision.at("payload", "request", "subject", "id") != s.idp.URL || decision.at("payload", "request", "action", "name") != "signal.receive" {
+		t.Errorf("the decision that allowed it: %s", decision.body)
+	}
 	about := s.as(aver.RoleAuditor, "GET", "/v1/signals?type=device&id=laptop-7", nil).ok(200).at("signals").([]any)
 	if len(about) != 1 || about[0].(dict)["values"].(dict)["status"] != "not-compliant" {
 		t.Errorf("about the device: %v", about)
@@ -369,6 +374,18 @@ func TestSignalsThatAreTold(t *testing.T) {
 	}
 	s.admin("POST", "/v1/signals", dict{"event": "account-disabled", "about": dict{"type": "user", "id": "ann"}, "at": aver.TimeOf(s.clock.Now().Add(time.Hour)).String()}).
 		problem(422, "refused", "in the future")
+}
+
+// A signal can't take the last administrator's power away; who else is disabled changes nothing any more.
+func TestSignalsAboutAdministrators(t *testing.T) {
+	s := startSignalled(t)
+	disabled := func(name string) dict {
+		return dict{"event": "account-disabled", "about": dict{"type": "credential", "id": name}}
+	}
+	s.admin("POST", "/v1/signals", disabled("admin")).problem(422, "refused", "nobody could change the policies")
+	token := s.admin("POST", "/v1/credentials", dict{"name": "second", "role": "admin"}).ok(201).at("token").(string)
+	s.admin("POST", "/v1/signals", disabled("second")).ok(201)
+	s.request("PUT", "/v1/entities/doc/1", dict{}, bearer(token)).problem(403, "denied", "The account of this identity was disabled")
 }
 
 // A signal ends what is under way of those whom it concerns, and the enforcement point is told (B5).

@@ -82,6 +82,16 @@ func (s *State) SignalsAbout(ref aver.Ref) []*Signal {
 	return list
 }
 
+// Disabled tells whether a signal in force says that a party's account was disabled or purged.
+func (s *State) Disabled(who aver.Ref) bool {
+	for _, g := range s.SignalsAbout(who) {
+		if g.Fact == aver.FactAccount && g.Values["status"] != "enabled" {
+			return true
+		}
+	}
+	return false
+}
+
 // Signals lists all signals in force, in the order in which they were received.
 func (s *State) Signals() []*Signal {
 	var all []*Signal

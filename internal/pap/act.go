@@ -40,7 +40,7 @@ func (a Administrator) request(st *authority.State, now aver.Time, action string
 }
 
 // administrators lists the credentials with the role admin that are good at a time, one for each person, or program,
-// and without those whose person is suspended, retired or expired.
+// and without those whose person is suspended, retired or expired, or has a disabled account.
 func administrators(st *authority.State, now aver.Time) []Administrator {
 	var out []Administrator
 	seen := map[aver.Ref]bool{}
@@ -49,7 +49,7 @@ func administrators(st *authority.State, now aver.Time) []Administrator {
 			continue
 		}
 		by := byCredential(c)
-		if i, ok := st.Identity(by.Principal()); ok && (i.Status != aver.Active || i.Expires != 0 && i.Expires <= now) {
+		if i, ok := st.Identity(by.Principal()); ok && (i.Status != aver.Active || i.Expires != 0 && i.Expires <= now) || st.Disabled(by.Principal()) {
 			continue
 		}
 		if !seen[by.Principal()] {
