@@ -43,6 +43,9 @@ type Options struct {
 	// reconciliation: its requests for decisions and its reports are numbered from 1 under it, so that what never arrived
 	// is found. "" numbers nothing.
 	Instance string
+	// Purpose is what the evidence that is read or exported is wanted for, in plain words of at most 512 bytes: the server
+	// records each access, with this.
+	Purpose string
 }
 
 // Client is a client of one server. It is safe for concurrent use. The zero Client fails every call.
@@ -53,6 +56,7 @@ type Client struct {
 	timeout time.Duration
 	retries int
 
+	purpose  string
 	instance string
 	sequence atomic.Uint64 // the last number that was given
 }
@@ -76,7 +80,7 @@ func New(o Options) (*Client, error) {
 			return nil, err
 		}
 	}
-	c := &Client{base: base, token: o.Token, instance: o.Instance, timeout: o.Timeout, retries: max(o.Retries, 0), http: &http.Client{}}
+	c := &Client{base: base, token: o.Token, purpose: o.Purpose, instance: o.Instance, timeout: o.Timeout, retries: max(o.Retries, 0), http: &http.Client{}}
 	if c.timeout == 0 {
 		c.timeout = 10 * time.Second
 	}
@@ -205,6 +209,9 @@ func (c *Client) once(ctx context.Context, in call, body []byte, id string) ([]b
 	if in.sequence > 0 {
 		req.Header.Set("X-Aver-PEP-Instance", c.instance)
 		req.Header.Set("X-Aver-PEP-Sequence", strconv.FormatUint(in.sequence, 10))
+	}
+	if c.purpose != "" {
+		req.Header.Set("X-Aver-Purpose", c.purpose)
 	}
 	if in.token != "" {
 		req.Header.Set("Aver-Subject-Token", in.token)

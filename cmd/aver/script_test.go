@@ -30,7 +30,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"aver": main}
 // TestScripts runs testdata/*.txt, which show each command at work. Besides testscript's own commands they have:
 //
 //	serve DIR [flag...]      starts aver serve on a free port and sets AVER_SERVER and AVER_TOKEN to reach it
-//	stop DIR                 stops that server as SIGTERM does, and waits for its end
+//	halt DIR                 stops that server as SIGTERM does, and waits for its end
 //	exits N aver arg...      runs aver, which must end with the exit status N
 //	capture NAME REGEXP      sets a variable to the first group of a match in the last standard output
 //	flip GLOB OFFSET         changes one byte of the file; a negative offset counts from the end
@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"serve": cmdServe, "stop": cmdStop, "exits": cmdExits, "capture": cmdCapture, "flip": cmdFlip, "forge": cmdForge,
+			"serve": cmdServe, "halt": cmdHalt, "exits": cmdExits, "capture": cmdCapture, "flip": cmdFlip, "forge": cmdForge,
 		},
 	})
 }
@@ -101,9 +101,9 @@ func stop(running servers, dir string) error {
 	return cmd.Wait()
 }
 
-func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
+func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: stop DIR")
+		ts.Fatalf("usage: halt DIR")
 	}
 	running := ts.Value(serversKey{}).(servers)
 	dir := ts.MkAbs(args[0])

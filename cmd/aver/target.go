@@ -73,7 +73,7 @@ func (c *cli) connect(t *target) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Options{URL: url, Token: token, Timeout: t.timeout})
+	return client.New(client.Options{URL: url, Token: token, Timeout: t.timeout, Purpose: c.env("AVER_PURPOSE")})
 }
 
 func (c *cli) token(t *target) (string, error) {

@@ -18,43 +18,12 @@ type review struct {
 	aver.ReviewOpened
 	authority.Mark
 	State    string                   `json:"state"`
-	Progress reviewProgress           `json:"progress"`
+	Progress authority.ReviewProgress `json:"progress"`
 	Closed   *authority.ReviewClosing `json:"closed,omitempty"`
 }
 
-// reviewProgress counts the rows of a review.
-type reviewProgress struct {
-	Keep         int `json:"keep"`
-	Revoke       int `json:"revoke"`
-	Modify       int `json:"modify"`
-	Undecided    int `json:"undecided"`
-	NotCarried   int `json:"not_carried_out"` // decided so that something is to be done, and it is not
-	Acknowledged int `json:"acknowledged"`    // by their owners
-}
-
 func (a *API) renderReview(r *authority.Review) review {
-	st, now := a.state(), a.now()
-	out := review{ReviewOpened: r.ReviewOpened, Mark: r.Mark, State: r.State(now), Closed: r.Closed}
-	p := &out.Progress
-	for _, i := range r.Items {
-		switch {
-		case i.Decided == nil:
-			p.Undecided++
-		case i.Decided.Decision == aver.ReviewKeep:
-			p.Keep++
-		case i.Decided.Decision == aver.ReviewRevoke:
-			p.Revoke++
-		default:
-			p.Modify++
-		}
-		if !st.Settled(i, now) {
-			p.NotCarried++
-		}
-		if i.Acknowledged != nil {
-			p.Acknowledged++
-		}
-	}
-	return out
+	return review{r.ReviewOpened, r.Mark, r.State(a.now()), a.state().ReviewProgress(r, a.now()), r.Closed}
 }
 
 // reviewRow is a row as it is shown.

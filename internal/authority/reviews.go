@@ -69,6 +69,39 @@ func (r *Review) Undecided() int {
 // Overdue tells whether the review is not closed at a time though its deadline has passed.
 func (r *Review) Overdue(now aver.Time) bool { return r.Closed == nil && now >= r.Deadline }
 
+// ReviewProgress counts the rows of a review.
+type ReviewProgress struct {
+	Keep          int `json:"keep"`
+	Revoke        int `json:"revoke"`
+	Modify        int `json:"modify"`
+	Undecided     int `json:"undecided"`
+	NotCarriedOut int `json:"not_carried_out"` // decided so that something is to be done, and it is not
+	Acknowledged  int `json:"acknowledged"`    // by their owners
+}
+
+// ReviewProgress counts what became of the rows of a review.
+func (s *State) ReviewProgress(r *Review, now aver.Time) (p ReviewProgress) {
+	for _, i := range r.Items {
+		switch {
+		case i.Decided == nil:
+			p.Undecided++
+		case i.Decided.Decision == aver.ReviewKeep:
+			p.Keep++
+		case i.Decided.Decision == aver.ReviewRevoke:
+			p.Revoke++
+		default:
+			p.Modify++
+		}
+		if !s.Settled(i, now) {
+			p.NotCarriedOut++
+		}
+		if i.Acknowledged != nil {
+			p.Acknowledged++
+		}
+	}
+	return p
+}
+
 // State is where the review stands at a time: open, overdue, decided (every row is), completed, or incomplete if it was
 // closed with rows that nobody decided.
 func (r *Review) State(now aver.Time) string {
