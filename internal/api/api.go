@@ -101,6 +101,10 @@ type Log struct {
 	Inclusion   func(index, size uint64) (tlog.RecordProof, error)
 	Consistency func(older, newer uint64) (tlog.TreeProof, error)
 	Tiles       http.Handler // C2SP tlog-tiles, from the log's root
+
+	// Witnessed is the last checkpoint that a quorum of witnesses has cosigned; nil where none are configured.
+	Witnessed func() (note []byte, size uint64)
+	Witnesses func() any // how they fare, as JSON
 }
 
 // Fault is what an error of a log means to a caller.

@@ -135,6 +135,9 @@ func prove(c *call, log *Log, index uint64) error {
 		return err
 	}
 	note, size, err := log.Checkpoint(c.Context(), index+1)
+	if c.URL.Query().Get("witnessed") == "true" {
+		note, size, err = witnessedCheckpoint(log, index)
+	}
 	if err != nil {
 		return err
 	}
@@ -269,6 +272,7 @@ func (a *API) logs(c *call) error {
 		Size        uint64 `json:"size"` // committed
 		Root        string `json:"root"`
 		Checkpoint  string `json:"checkpoint"` // the last signed one; it may cover a little less
+		Witnessed   string `json:"witnessed,omitempty"`
 	}
 	answer := map[string]head{}
 	for name, log := range map[string]*Log{"authority": &a.o.Authority, "decisions": &a.o.Decisions} {
@@ -277,7 +281,12 @@ func (a *API) logs(c *call) error {
 			return err
 		}
 		size, root := log.Head()
-		answer[name] = head{log.Origin, log.VerifierKey, size, root.String(), string(note)}
+		one := head{Origin: log.Origin, VerifierKey: log.VerifierKey, Size: size, Root: root.String(), Checkpoint: string(note)}
+		if log.Witnessed != nil {
+			witnessed, _ := log.Witnessed()
+			one.Witnessed = string(witnessed)
+		}
+		answer[name] = one
 	}
 	return c.writeJSON(http.StatusOK, answer)
 }

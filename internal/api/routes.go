@@ -147,6 +147,7 @@ var routes = []route{
 	{pattern: "GET /v1/events/{index}/proof", access: read, handle: (*API).proveEvent},
 
 	{pattern: "GET /v1/log", access: read, handle: (*API).logs},
+	{pattern: "GET /v1/log/witnesses", access: read, handle: (*API).logWitnesses},
 	{pattern: "GET /v1/log/{log}/entries", access: read, handle: (*API).logEntries, evidence: readsEvidence},
 	{pattern: "GET /v1/log/{log}/entries/{index}", access: read, handle: (*API).logEntry, evidence: readsEvidence},
 	{pattern: "GET /v1/log/{log}/consistency", access: read, handle: (*API).consistency},

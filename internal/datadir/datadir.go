@@ -5,7 +5,9 @@
 //	DIR/admin.token         0600, the first admin's bearer token, written at the first start
 //	DIR/keys/               authority.key and decisions.key (0600, C2SP signed-note secret keys),
 //	                        authority.vkey and decisions.vkey (0644, the verifier keys, to be handed out),
-//	                        authority.signed and decisions.signed (0600, the last checkpoint that each key signed)
+//	                        authority.signed and decisions.signed (0600, the last checkpoint that each key signed),
+//	                        authority.cosigned and decisions.cosigned (0600, the last that witnesses cosigned)
+//	DIR/witnesses.yaml      which witnesses are asked; written by the operator
 //	DIR/authority/          the authority log
 //	DIR/decisions/          the decision log
 //	DIR/state/              snapshots; may be deleted whenever nobody holds the lock
@@ -268,6 +270,24 @@ func (d *Dir) SignedFile(logDir string) string { return signedFile(d.path, filep
 func (d *Dir) LastSigned(logDir string) ([]byte, error) {
 	return readIfThere(d.SignedFile(logDir))
 }
+
+// KeepCosigned keeps the last checkpoint of the log in that directory that a quorum of witnesses has cosigned, durably.
+func (d *Dir) KeepCosigned(logDir string, checkpoint []byte) error {
+	return WriteFile(cosignedFile(d.path, filepath.Base(logDir)), checkpoint, 0o600)
+}
+
+// Cosigned reads what [Dir.KeepCosigned] kept in a data directory; nil where there is nothing.
+func Cosigned(dir string) (authority, decisions []byte, err error) {
+	if authority, err = readIfThere(cosignedFile(dir, authorityName)); err == nil {
+		decisions, err = readIfThere(cosignedFile(dir, decisionsName))
+	}
+	return authority, decisions, err
+}
+
+func cosignedFile(dir, name string) string { return filepath.Join(dir, "keys", name+".cosigned") }
+
+// WitnessesFile is the file in a data directory that says which witnesses are asked; it need not be there.
+func WitnessesFile(dir string) string { return filepath.Join(dir, "witnesses.yaml") }
 
 func signedFile(dir, name string) string { return filepath.Join(dir, "keys", name+".signed") }
 

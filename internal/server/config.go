@@ -49,6 +49,7 @@ type Config struct {
 
 	GapsEvery      time.Duration // between two reports of control gaps in the background; 10 min
 	RetentionEvery time.Duration // between sweeps for evidence that is to be erased; a day
+	WitnessEvery   time.Duration // between checkpoints that are shown to witnesses; 5 s
 
 	FirstSegment, MaxSegment int64         // bytes of the logs' segments; 1 MiB and 64 MiB
 	CheckpointEvery          time.Duration // of both logs; 1 s

@@ -26,6 +26,7 @@ func (s *Server) registerMetrics(r *prometheus.Registry) error {
 		}, func() float64 { return s.pdp.ClockBehind().Seconds() }),
 	}
 	list = append(list, retentionMetrics(s.keeper)...)
+	list = append(list, s.witnessMetrics()...)
 	if s.index != nil {
 		list = append(list, s.index.metrics()...)
 	}

@@ -43,6 +43,7 @@ type Server struct {
 	pdp       *pdp.Point
 	tracker   *activity.Tracker
 	keeper    *retention.Keeper
+	cosigners cosigners
 	webhooks  *webhook.Deliverer
 	index     *searchIndex // nil: there is none
 	gaps      *gaps.Watcher
@@ -125,6 +126,9 @@ func (s *Server) open(ctx context.Context) (err error) {
 	s.keeper = retention.Start(retention.Options{
 		Decisions: s.decisions, PAP: s.pap, Every: s.cfg.RetentionEvery, Forget: s.forget, Now: s.cfg.Now, Logger: s.cfg.Logger,
 	})
+	if err := s.startWitnesses(); err != nil {
+		return err
+	}
 	return s.openAPI()
 }
 
@@ -200,7 +204,8 @@ func (s *Server) openAPI() (err error) {
 		Tokens: tokens.verifier, Webhooks: s.webhooks,
 		PDP: s.pdp, PAP: s.pap,
 		Activities: activity.NewPoint(s.pdp, s.tracker), Tracker: s.tracker,
-		Authority: logView(s.authority, authorityKey), Decisions: logView(s.decisions, decisionsKey),
+		Authority: witnessed(logView(s.authority, authorityKey), s.cosigners.authority),
+		Decisions: witnessed(logView(s.decisions, decisionsKey), s.cosigners.decisions),
 		FindDecision: func(id string) (uint64, error) {
 			size, _ := s.decisions.Head()
 			return pdp.Find(s.decisions, size, id)
@@ -311,6 +316,7 @@ func (s *Server) close() error {
 	if s.keeper != nil {
 		s.keeper.Close()
 	}
+	s.cosigners.close()
 	errs = append(errs, s.index.close())
 	if s.pap != nil {
 		errs = append(errs, s.pap.Close())
