@@ -14,7 +14,7 @@ import (
 
 func (c *cli) verify() *cobra.Command {
 	var data string
-	var keys, witnesses []string
+	var keys, witnesses, checkpoints []string
 	cmd := &cobra.Command{
 		Use:   "verify --data DIR | FILE [--key VKEY ...]",
 		Short: "Check that both logs, or an evidence pack, are whole, signed and consistent",
@@ -25,6 +25,9 @@ decision cites the authority log by its true root. It reads only, and a server m
 Two verdicts, never one. Integrity: the logs are consistent with a key. Trust: it is the key that you
 expected. The second needs the verifier keys (aver log key) from somebody you believe, given with --key;
 without them the keys are those that lie in the directory itself, and trust is not established.
+With --witness it takes the cosignatures of the witnesses that you name as well. With --checkpoint the logs must
+lead to a checkpoint that you have from elsewhere, a witness or a mirror: so a second history under the same
+key is caught.
 
 With FILE, an evidence pack (aver pack), it checks that instead, ZIP or page: manifest, digests, checkpoints,
 inclusion and consistency proofs, payloads, disclosures, policies; and decides every decision again. No script
@@ -34,6 +37,7 @@ Exit status: 0 nothing wrong; 1 something is wrong, and it is named; 2 the check
 		Example: `  aver verify --data ./data
   aver verify --data ./data --key "$(cat authority.vkey)" --key "$(cat decisions.vkey)"
   aver verify --data ./data --json | jq .logs[].root
+  aver verify --data ./data --key "$(cat decisions.vkey)" --witness "$(cat witness.vkey)" --checkpoint from-mirror.txt
   aver verify denials.html --key "$(cat decisions.vkey)"`,
 		Args: between(0, "FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,13 +46,20 @@ Exit status: 0 nothing wrong; 1 something is wrong, and it is named; 2 the check
 				return errors.New("give --data DIR or the FILE of a pack, not both")
 			case len(args) == 1:
 				return c.verifyPack(cmd.Context(), args[0], evidence.Options{Keys: keys, Witnesses: witnesses})
-			case len(witnesses) > 0:
-				return errors.New("--witness is for a pack: give its FILE")
 			case data == "":
 				return errNoData
 			}
+			o := verify.Options{Dir: data, Keys: keys, Witnesses: witnesses}
+			for _, name := range checkpoints {
+				text, err := c.readInput(name)
+				if err != nil {
+					return err
+				}
+				o.Checkpoints = append(o.Checkpoints, text)
+			}
 			show, wipe := c.progress("bytes")
-			report, err := verify.Run(cmd.Context(), verify.Options{Dir: data, Keys: keys, Progress: show})
+			o.Progress = show
+			report, err := verify.Run(cmd.Context(), o)
 			wipe()
 			if err != nil {
 				return err
@@ -65,7 +76,8 @@ Exit status: 0 nothing wrong; 1 something is wrong, and it is named; 2 the check
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", "", "the data directory `DIR`")
-	cmd.Flags().StringArrayVar(&witnesses, "witness", nil, "a witness's verifier key `VKEY`: it must have cosigned both checkpoints of the pack")
+	cmd.Flags().StringArrayVar(&witnesses, "witness", nil, "a witness's verifier key `VKEY`: it must have cosigned both logs, or both checkpoints of the pack")
+	cmd.Flags().StringArrayVar(&checkpoints, "checkpoint", nil, "a `FILE` with a signed checkpoint of one of the logs that you have from elsewhere: the log must lead to it")
 	cmd.Flags().StringArrayVar(&keys, "key", nil, "a verifier key `VKEY` that you trust (C2SP signed-note); repeat for the other log")
 	return cmd
 }
@@ -80,6 +92,13 @@ func (c *cli) printVerified(r verify.Report) {
 		}
 		c.printf("%s: %s\n", log.Origin, state)
 		c.printf("  %s, root %s\n", plural(log.Size, "entry", "entries"), log.Root)
+		for _, w := range log.Witnessed {
+			if w.Size == 0 {
+				c.printf("  NOT cosigned by the witness %s\n", w.Name)
+			} else {
+				c.printf("  cosigned by the witness %s: the first %s, %s\n", w.Name, plural(w.Size, "entry", "entries"), timeText(w.Time))
+			}
+		}
 		for _, f := range log.Findings {
 			c.printf("  wrong: %s\n", findingText(f))
 		}
@@ -101,9 +120,19 @@ func (c *cli) printVerified(r verify.Report) {
 	}
 	switch r.Trust {
 	case verify.Trusted:
-		c.printf("trust: established, both keys are those that you brought\n")
+		c.printf("trust: established, both keys are those that you brought")
+		if len(r.Logs[0].Witnessed) > 0 {
+			c.printf(", and both logs are cosigned by the witnesses that you named")
+		}
+		c.printf("\n")
 	case verify.Distrust:
-		c.printf("trust: REFUSED, a key that you brought is not that of a log here\n")
+		why := "a key that you brought is not that of a log here"
+		for _, l := range r.Logs {
+			if slices.ContainsFunc(l.Witnessed, func(w verify.Witnessed) bool { return w.Size == 0 }) {
+				why = "a witness that you named has not cosigned"
+			}
+		}
+		c.printf("trust: REFUSED, %s\n", why)
 	case verify.Unchecked:
 		which := "the keys come from the directory itself"
 		if slices.ContainsFunc(r.Logs, func(l verify.Log) bool { return l.Brought }) {

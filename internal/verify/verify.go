@@ -26,8 +26,13 @@ type Options struct {
 	Dir string // the data directory, of a running or a stopped server
 	// Keys are the verifier keys (C2SP signed-note) that the reader brought. A log whose key is not among them is
 	// checked with the one that lies in the directory, and is not trusted for it.
-	Keys     []string
-	Progress func(origin string, done, total int64) // in bytes, now and then; may be nil
+	Keys []string
+	// Witnesses are verifier keys of witnesses (C2SP tlog-cosignature): each must have cosigned both logs.
+	Witnesses []string
+	// Checkpoints are signed ones of these logs that the reader has from elsewhere: from a witness, a mirror, or earlier.
+	// Both logs must lead to them.
+	Checkpoints [][]byte
+	Progress    func(origin string, done, total int64) // in bytes, now and then; may be nil
 
 	patience time.Duration // of [Following]; 0 means the usual
 }
@@ -47,9 +52,9 @@ type Trust string
 
 // The verdicts on trust.
 const (
-	Trusted   Trust = "established"     // both logs are signed by keys that the reader brought
+	Trusted   Trust = "established"     // both logs are signed by keys that the reader brought, and all named witnesses have cosigned
 	Unchecked Trust = "not_established" // no key was brought for at least one of the logs
-	Distrust  Trust = "refused"         // a key was brought that is not that of any log here
+	Distrust  Trust = "refused"         // a key was brought that is not that of any log here, or a named witness has not cosigned
 )
 
 // Log is what was found about one log.
@@ -58,6 +63,8 @@ type Log struct {
 	Key string `json:"key"` // the verifier key it was checked with
 	// Brought tells whether the reader brought that key; else it comes from the directory itself.
 	Brought bool `json:"key_brought"`
+	// Witnessed says up to where each witness that the reader named has cosigned.
+	Witnessed []Witnessed `json:"witnessed,omitempty"`
 }
 
 // Run verifies a data directory. The error says why that could not be done; what is wrong with the logs is in the
@@ -96,6 +103,13 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		if report.Erased, err = v.checkErased(authorityDir, decisionsDir, keys, &decisions); err != nil {
 			return Report{}, err
 		}
+	}
+	unwitnessed, err := v.checkpoints(keys, [2]*Log{&events, &decisions}, [2]string{authorityDir, decisionsDir})
+	if err != nil {
+		return Report{}, err
+	}
+	if unwitnessed {
+		report.Trust = Distrust
 	}
 	report.Logs = []Log{events, decisions}
 	report.Integrity = events.OK() && decisions.OK()
