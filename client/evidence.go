@@ -36,7 +36,8 @@ type LogHead struct {
 	VerifierKey string `json:"verifier_key"` // C2SP signed-note
 	Size        uint64 `json:"size"`
 	Root        string `json:"root"`
-	Checkpoint  string `json:"checkpoint"` // the last signed one (C2SP tlog-checkpoint); it may cover a little less
+	Checkpoint  string `json:"checkpoint"`          // the last signed one (C2SP tlog-checkpoint); it may cover a little less
+	Witnessed   string `json:"witnessed,omitempty"` // the last that a quorum of witnesses has cosigned
 }
 
 // Proof is an inclusion proof of an entry in the tree of a signed checkpoint. Hashes are in standard base64.

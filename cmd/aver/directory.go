@@ -24,6 +24,7 @@ import (
 
 // directory is a data directory as a [source]. It is read only, as of the time it was opened.
 type directory struct {
+	path string
 	logs *datadir.Readers
 }
 
@@ -32,7 +33,7 @@ func openDirectory(path string) (*directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &directory{logs: logs}, nil
+	return &directory{path: path, logs: logs}, nil
 }
 
 func (d *directory) close() { d.logs.Close() }

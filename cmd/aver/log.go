@@ -22,7 +22,7 @@ may be done, "decisions" every decision. These commands hand out what others nee
 		Example: `  aver log key > keys.txt
   aver log proof 0193b2c1-7d3e-7f00-8000-1a2b3c4d5e6f
   aver log entries --log authority --data ./data | jq .payload.type`,
-	}, c.logKey(), c.logCheckpoint(), c.logProof(), c.logEntries())
+	}, c.logKey(), c.logCheckpoint(), c.logProof(), c.logEntries(), c.logWitnesses())
 }
 
 // logFlag is the log that a command is about.
@@ -97,7 +97,7 @@ func (c *cli) logCheckpoint() *cobra.Command {
 
 func (c *cli) logProof() *cobra.Command {
 	var f logFlag
-	var consistency bool
+	var consistency, witnessed bool
 	cmd := &cobra.Command{
 		Use:   "proof EVALUATION_ID | EVENT_INDEX | --consistency OLD [NEW]",
 		Short: "Prove that an entry is in a log, or that a log only grew",
@@ -111,6 +111,7 @@ checkpoint. Hashes are RFC 6962's, in standard base64.`,
 		Args: between(1, "an evaluation id or an index", "a second size"),
 	}
 	f.add(cmd)
+	cmd.Flags().BoolVar(&witnessed, "witnessed", false, "prove it in the last checkpoint that witnesses have cosigned")
 	cmd.Flags().BoolVar(&consistency, "consistency", false, "prove that the log of OLD entries is the beginning of that of NEW")
 	return c.reads(cmd, func(ctx context.Context, s source, args []string) error {
 		name, err := f.value()
@@ -136,16 +137,20 @@ checkpoint. Hashes are RFC 6962's, in standard base64.`,
 		id := args[0]
 		index, err := parseIndex(id)
 		var proof *client.Proof
+		ofDecision, ofEvent := s.DecisionProof, s.EventProof
+		if witnessed {
+			ofDecision, ofEvent = s.WitnessedDecisionProof, s.WitnessedEventProof
+		}
 		switch {
 		case err != nil:
-			proof, err = s.DecisionProof(ctx, id)
+			proof, err = ofDecision(ctx, id)
 		case name == client.Authority:
-			proof, err = s.EventProof(ctx, index)
+			proof, err = ofEvent(ctx, index)
 		default:
 			if id, err = decisionAt(ctx, s, index); err != nil {
 				return err
 			}
-			proof, err = s.DecisionProof(ctx, id)
+			proof, err = ofDecision(ctx, id)
 		}
 		if err != nil {
 			return err

@@ -40,6 +40,9 @@ type source interface {
 	DecisionProof(ctx context.Context, evaluationID string) (*client.Proof, error)
 	EventProof(ctx context.Context, index uint64) (*client.Proof, error)
 	Entry(ctx context.Context, log client.LogName, index uint64) (*client.Entry, error)
+	Witnesses(ctx context.Context) (map[client.LogName]client.WitnessStatus, error)
+	WitnessedDecisionProof(ctx context.Context, evaluationID string) (*client.Proof, error)
+	WitnessedEventProof(ctx context.Context, index uint64) (*client.Proof, error)
 	Consistency(ctx context.Context, log client.LogName, older, newer uint64) (*client.Consistency, error)
 
 	Why(ctx context.Context, evaluationID string) (string, error)
