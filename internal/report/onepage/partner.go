@@ -187,6 +187,10 @@ func insideBounds(page *Page, t *tally, report *aver.GapReport, about func(*aver
 		asked, allowed = asked+a.asked, allowed+a.allowed
 		q.entry(a.last.index, a.last.id, "%s", a.last.text)
 	}
+	if agents == 0 {
+		q.say("No agent acts for them.")
+		return
+	}
 	q.say("%s asked %s; %d allowed. What is not allowed is not released, and each request that goes beyond is a recorded denial.",
 		plural(uint64(agents), "agent", "agents"), plural(asked, "time", "times"), allowed)
 	if len(t.lapsed) > 0 {

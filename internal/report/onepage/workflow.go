@@ -147,7 +147,7 @@ func (r *reader) delegations(page *Page, t *tally) {
 // undisturbed answers whether evidence can be had without disturbing the service.
 func (r *reader) undisturbed(page *Page, t *tally) {
 	q := page.ask(page.id(), "Can evidence be produced without disruption?")
-	q.say("This page was made from the logs alone, of %d events and %d entries, and changed neither what is decided nor how fast.", r.read.AuthoritySize, r.read.DecisionsSize)
+	q.say("Yes: this page was made from the logs alone, of %d events and %d entries. Making it changed no decision and no policy.", r.read.AuthoritySize, r.read.DecisionsSize)
 	q.point("the root of the authority log is %s, that of the decision log %s: compare them with what you hold", r.read.AuthorityRoot, r.read.DecisionsRoot)
 	q.point("both logs can be copied and checked elsewhere: aver verify, docs/verifying.md")
 	if t.decisions > 0 {
