@@ -198,7 +198,7 @@ func TestBrowserFindsEveryChange(t *testing.T) {
 	plain := c.make(t, pack.Request{Query: "outcome:escalated"})
 	for _, ch := range changes(t, plain) {
 		t.Run(ch.name, func(t *testing.T) {
-			s := b.look(asPage(t, ch.content, true), "", c.DecisionsKey)
+			s := b.look(asPage(t, ch.content, ch.kind == evidence.KindAgain), "", c.DecisionsKey)
 			if s.Green != "no" || s.Integrity != "broken" {
 				t.Errorf("integrity %s, green %s", s.Integrity, s.Green)
 			}
@@ -214,7 +214,7 @@ func TestBrowserFindsEveryChange(t *testing.T) {
 // A pack that is made over under another key is consistent, and never green for the right one.
 func TestBrowserIsNotFooledByAnotherKey(t *testing.T) {
 	b, c := startBrowser(t), northwind(t)
-	content := asPage(t, forged(t, c.make(t, pack.Request{Query: "outcome:escalated"})), true)
+	content := asPage(t, forged(t, c.make(t, pack.Request{Query: "outcome:escalated"})), false)
 	if s := b.look(content, "", c.DecisionsKey); s.Integrity != "consistent" || s.Trust != "refused" || s.Green != "no" {
 		t.Errorf("integrity %s, trust %s, green %s: %v", s.Integrity, s.Trust, s.Green, s.bad())
 	}

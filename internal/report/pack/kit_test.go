@@ -87,6 +87,9 @@ func (c *company) make(t testing.TB, r pack.Request) []byte {
 	if r.Form == "" {
 		r.Form = evidence.FormZIP
 	}
+	if r.Limit == 0 {
+		r.Limit = pack.MaxDecisions
+	}
 	r.Now = noon
 	var out bytes.Buffer
 	if _, err := pack.Make(t.Context(), c.Source, r, &out); err != nil {

@@ -26,30 +26,28 @@ import (
 // K1: what was packed verifies, in both forms, and every decision comes out again (G3).
 func TestPackVerifies(t *testing.T) {
 	c := northwind(t)
-	for _, form := range []evidence.Form{evidence.FormZIP, evidence.FormHTML} {
-		for _, whole := range []bool{false, true} {
-			t.Run(fmt.Sprint(form, " whole ", whole), func(t *testing.T) {
-				p, r := open(t, c.make(t, pack.Request{Form: form, Whole: whole, Purpose: "regulatory-examination"}), c.DecisionsKey)
-				for _, l := range lines(r, evidence.Failed, evidence.Unknown) {
-					t.Error(l)
+	for form, whole := range map[evidence.Form]bool{evidence.FormZIP: true, evidence.FormHTML: false} {
+		t.Run(fmt.Sprint(form, " whole ", whole), func(t *testing.T) {
+			p, r := open(t, c.make(t, pack.Request{Form: form, Whole: whole, Purpose: "regulatory-examination"}), c.DecisionsKey)
+			for _, l := range lines(r, evidence.Failed, evidence.Unknown) {
+				t.Error(l)
+			}
+			if !r.OK || !r.Integrity || r.Trust != evidence.TrustEstablished {
+				t.Errorf("ok %v, integrity %v, trust %s", r.OK, r.Integrity, r.Trust)
+			}
+			again := 0
+			for _, check := range r.Checks {
+				if check.Kind == evidence.KindAgain && check.State == evidence.Passed {
+					again++
 				}
-				if !r.OK || !r.Integrity || r.Trust != evidence.TrustEstablished {
-					t.Errorf("ok %v, integrity %v, trust %s", r.OK, r.Integrity, r.Trust)
-				}
-				again := 0
-				for _, check := range r.Checks {
-					if check.Kind == evidence.KindAgain && check.State == evidence.Passed {
-						again++
-					}
-				}
-				if n := len(p.Statement.Predicate.Decisions); n < 1000 || again != n {
-					t.Errorf("%d of %d decisions were decided again", again, n)
-				}
-				if r.Purpose == nil || r.Purpose.ID != "regulatory-examination" {
-					t.Errorf("purpose %v", r.Purpose)
-				}
-			})
-		}
+			}
+			if n := len(p.Statement.Predicate.Decisions); n < 1000 || again != n {
+				t.Errorf("%d of %d decisions were decided again", again, n)
+			}
+			if r.Purpose == nil || r.Purpose.ID != "regulatory-examination" {
+				t.Errorf("purpose %v", r.Purpose)
+			}
+		})
 	}
 }
 
@@ -72,11 +70,11 @@ func TestPackHoldsActivities(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if leaf, _ := aver.ParseLeaf(e.Leaf); leaf.Kind == aver.KindActivity {
+		if a, err := aver.ParseActivity(e.Payload); err == nil && a.Decision != nil { // one without a decision is of none here
 			logged++
 		}
 	}
-	if activities != logged {
+	if activities != logged || logged == 0 {
 		t.Errorf("%d activities are packed, the log has %d", activities, logged)
 	}
 }
@@ -248,8 +246,8 @@ func TestEveryByteCounts(t *testing.T) {
 	c := northwind(t)
 	original := files(t, c.make(t, pack.Request{Query: "outcome:escalated", Limit: 1}))
 	for name, content := range original {
-		step := max(1, len(content)/40)
-		for at := 0; at < len(content); at += step {
+		step := max(1, len(content)/8)
+		for at := step / 2; at < len(content); at += step {
 			changed := maps.Clone(original)
 			changed[name] = bytes.Clone(content)
 			changed[name][at] ^= 0x04
