@@ -406,6 +406,12 @@ func TestCalls(t *testing.T) {
 			_, err := c.RequestException(ctx, aver.ExceptionRequest{ID: "x", Kind: aver.BreakGlass, Subject: party, Justification: "j", IdentityConfirmed: "i", Approver: party, Duration: 60}, true, "r")
 			return err
 		},
+		`POST /v1/duties {"expires":"1970-01-01T00:00:00.001Z","reason":"r","to":{"id":"b","type":"a"}}`: func(c *Client) error {
+			_, err := c.DelegateDuty(ctx, aver.DutyDelegation{To: aver.Ref{Type: "a", ID: "b"}, Expires: 1}, "r")
+			return err
+		},
+		`POST /v1/duties/d/revoke {"reason":"r"}`: func(c *Client) error { _, err := c.RevokeDuty(ctx, "d", "r"); return err },
+		`GET /v1/webhooks `:                       func(c *Client) error { _, err := c.Webhooks(ctx); return err },
 		`POST /v1/signals {"about":{"id":"b","type":"a"},"event":"account-disabled","reason":"r"}`: func(c *Client) error {
 			_, err := c.TellSignal(ctx, aver.SignalReport{Event: "account-disabled", About: aver.Ref{Type: "a", ID: "b"}}, "r")
 			return err

@@ -104,6 +104,9 @@ func TestApproval(t *testing.T) {
 	if got := a.request("GET", "/.well-known/authzen-configuration", nil, nil).ok(200).at("access_request_endpoint"); got != a.url+"/v1/access-requests" {
 		t.Errorf("metadata: %v", got)
 	}
+	if got := a.request("GET", "/.well-known/authzen-configuration", nil, nil).at("capabilities").([]any); len(got) != 1 || got[0] != "urn:openid:authzen:capability:access-request" {
+		t.Errorf("capabilities: %v", got)
+	}
 	q := payment(500)
 	evaluation := a.escalated(q)
 	made := a.ask(q, evaluation).ok(201)
@@ -183,6 +186,20 @@ func TestApprovalByTheWrongPeople(t *testing.T) {
 	if got := a.person("eve", "GET", "/v1/approvals", nil).ok(200).at("approvals").([]any); len(got) != 0 {
 		t.Errorf("eve sees %v", got)
 	}
+}
+
+// Nobody who delegated in the chain answers what an agent asks on their authority, whoever else approves (E4, B6).
+func TestApprovalByWhoDelegated(t *testing.T) {
+	a := startApprovals(t)
+	a.admin("PUT", "/v1/identities/ai_agent/bot", map[string]any{"kind": "ai_agent", "owner": "ops", "purpose": "pay"}).ok(201)
+	a.admin("POST", "/v1/grants", map[string]any{"id": "g", "from": party("user:lena"), "to": party("ai_agent:bot"), "actions": []any{"pay"}, "resources": []any{map[string]any{"type": "payment"}}}).ok(201)
+	q := payment(500)
+	q["subject"], q["context"] = party("ai_agent:bot"), map[string]any{"delegation": []any{"g"}}
+	path := "/v1/approvals/" + a.ask(q, a.escalated(q)).ok(201).at("task", "id").(string) + "/approve"
+	a.person("lena", "POST", path, nil).problem(404, "not-found")
+	token := a.admin("POST", "/v1/credentials", map[string]any{"name": "lena-admin", "role": "admin", "subject": party("user:lena")}).ok(201).at("token").(string)
+	a.request("POST", path, nil, bearer(token)).problem(403, "forbidden", "one of those that the request comes from")
+	a.person("luis", "POST", path, nil).ok(200)
 }
 
 func TestApprovalRefusedCancelledExpired(t *testing.T) {

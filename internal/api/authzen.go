@@ -242,6 +242,9 @@ func (a *API) metadata(c *call) error {
 		Resources   string `json:"search_resource_endpoint"`
 		Actions     string `json:"search_action_endpoint"`
 		Requests    string `json:"access_request_endpoint"`
+
+		Capabilities []string `json:"capabilities"`
 	}{base, base + evaluationPath, base + evaluationsPath,
-		base + searchSubjectPath, base + searchResourcePath, base + searchActionPath, base + accessRequestsPath})
+		base + searchSubjectPath, base + searchResourcePath, base + searchActionPath, base + accessRequestsPath,
+		[]string{"urn:openid:authzen:capability:access-request"}})
 }
