@@ -39,8 +39,8 @@ func DecideWhole(st *authority.State, q *Query, now aver.Time, used Usage) aver.
 	return d
 }
 
-// SearchAt searches a state at a time, with no limits used.
-func SearchAt(st *authority.State, s Search, now aver.Time) (*Found, error) {
+// SearchPage searches a state at a time, with no limits used.
+func SearchPage(st *authority.State, s Search, now aver.Time) (*Found, error) {
 	return search(context.Background(), st, s, now, nil, time.Now)
 }
 

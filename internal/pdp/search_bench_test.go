@@ -64,7 +64,7 @@ func BenchmarkSearch(b *testing.B) {
 				found = 0
 				began, page := time.Now(), s
 				for n := 0; ; n++ {
-					out, err := pdp.SearchAt(w.st, page, start+100_000)
+					out, err := pdp.SearchPage(w.st, page, start+100_000)
 					if err != nil {
 						b.Fatal(err)
 					}

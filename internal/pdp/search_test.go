@@ -285,7 +285,7 @@ func TestSearchFindsWhatIsAllowed(t *testing.T) {
 			s.Limit = rapid.IntRange(1, 4).Draw(rt, "limit")
 			got := []string{}
 			for {
-				page, err := pdp.SearchAt(w.st, s, start+10_000)
+				page, err := pdp.SearchPage(w.st, s, start+10_000)
 				if err != nil {
 					rt.Fatal(err)
 				}
@@ -312,7 +312,7 @@ func TestSearchFindsWhatIsAllowed(t *testing.T) {
 
 func search(t testing.TB, w *world, of pdp.Searched, text string) *pdp.Found {
 	t.Helper()
-	found, err := pdp.SearchAt(w.st, pdp.Search{For: of, Request: request(t, text), Limit: 100}, start+10_000)
+	found, err := pdp.SearchPage(w.st, pdp.Search{For: of, Request: request(t, text), Limit: 100}, start+10_000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +333,7 @@ func TestSearchRefusesWhatIsNotFullyIdentified(t *testing.T) {
 		"actions without a resource":      {pdp.Actions, `{"subject":{"type":"user","id":"a"}}`, "/resource/type"},
 		"actions on a resource half said": {pdp.Actions, `{"subject":{"type":"user","id":"a"},"resource":{"type":"doc"}}`, "/resource/id"},
 	} {
-		_, err := pdp.SearchAt(w.st, pdp.Search{For: c.of, Request: request(t, c.text), Limit: 10}, start)
+		_, err := pdp.SearchPage(w.st, pdp.Search{For: c.of, Request: request(t, c.text), Limit: 10}, start)
 		var bad *aver.RequestError
 		if !errors.As(err, &bad) || bad.Pointer != c.pointer {
 			t.Errorf("%s: %v, want what is wrong with %s", name, err, c.pointer)
