@@ -198,7 +198,7 @@ func (q *Question) entry(index uint64, id, format string, args ...any) {
 }
 
 // linksKept bounds the links of one question, so that a page stays one.
-const linksKept = 12
+const linksKept = 8
 
 func (q *Question) know(l Link) {
 	if len(q.Known) < linksKept && !slices.ContainsFunc(q.Known, func(k Link) bool { return k.Log == l.Log && k.Index == l.Index }) {
@@ -207,7 +207,7 @@ func (q *Question) know(l Link) {
 }
 
 // pointsKept bounds the points of one question.
-const pointsKept = 12
+const pointsKept = 10
 
 // few cuts a list of points, and says how many are left out.
 func few(list []string) []string {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -311,5 +312,43 @@ func TestHTML(t *testing.T) {
 	want := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
 	if said != want || said != onepage.ContentSecurityPolicy() {
 		t.Errorf("the policy is %q, want %q", said, want)
+	}
+}
+
+// Each page prints on one sheet, if there is a browser to try it with.
+func TestPrintsOnOnePage(t *testing.T) {
+	browser := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			browser = path
+		}
+	}
+	if browser == "" || os.Getenv("AVER_LONG") == "" {
+		t.Skip("AVER_LONG is not set, or there is no browser")
+	}
+	f := newFirm(t)
+	dir := t.TempDir()
+	for kind, of := range map[string]string{
+		onepage.Decision: f.ids["lapsed"], onepage.Agent: "ai_agent:payer", onepage.Workflow: "payment-processing", onepage.Partner: onepage.All,
+	} {
+		page, err := f.admin.ReportHTML(t.Context(), kind, of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		html, pdf := filepath.Join(dir, kind+".html"), filepath.Join(dir, kind+".pdf")
+		if err := os.WriteFile(html, page, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.CommandContext(t.Context(), browser, "--headless", "--no-sandbox", "--disable-gpu",
+			"--user-data-dir="+filepath.Join(dir, "profile"), "--print-to-pdf="+pdf, "file://"+html).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		printed, err := os.ReadFile(pdf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := regexp.MustCompile(`/Count (\d+)`).FindSubmatch(printed); m == nil || string(m[1]) != "1" {
+			t.Errorf("%s: %q pages", kind, m)
+		}
 	}
 }
