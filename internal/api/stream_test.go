@@ -35,7 +35,7 @@ func TestSlowConsumerIsDropped(t *testing.T) {
 	conn := &stuck{ResponseRecorder: httptest.NewRecorder(), takes: 100}
 	asked := 0
 	begun := time.Now()
-	c := &call{Request: httptest.NewRequest(http.MethodGet, "/", nil), w: &answerWriter{ResponseWriter: conn}}
+	c := &call{Request: httptest.NewRequest(http.MethodGet, "/", nil), w: answerWriter{ResponseWriter: conn}}
 	err := a.stream(c, route{}, func() (string, bool, <-chan struct{}, error) {
 		asked++
 		return "data: 1234567890123456789012345678901234567890\n\n", true, make(chan struct{}), nil
@@ -52,7 +52,7 @@ func TestSlowConsumerIsDropped(t *testing.T) {
 func TestStreamsEndWithTheServer(t *testing.T) {
 	a := &API{}
 	a.streams.init()
-	c := &call{Request: httptest.NewRequest(http.MethodGet, "/", nil), w: &answerWriter{ResponseWriter: httptest.NewRecorder()}}
+	c := &call{Request: httptest.NewRequest(http.MethodGet, "/", nil), w: answerWriter{ResponseWriter: httptest.NewRecorder()}}
 	done := make(chan error)
 	go func() {
 		done <- a.stream(c, route{}, func() (string, bool, <-chan struct{}, error) { return "", false, make(chan struct{}), nil })
