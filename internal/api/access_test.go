@@ -98,12 +98,14 @@ func TestEvidenceRoutesAreRecorded(t *testing.T) {
 		"GET /v1/decisions/{id}/proof":  "leaves and hashes",
 		"GET /v1/events/{index}/proof":  "leaves and hashes",
 		"GET /v1/log":                   "heads",
+		"GET /v1/log/witnesses":         "who cosigned heads",
 		"GET /v1/log/{log}/consistency": "hashes",
 	}
 	for _, r := range api.Routes() {
 		method, path, _ := strings.Cut(r.Pattern, " ")
 		of := func(prefix string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }
-		if method != http.MethodGet || !of("/v1/decisions") && !of("/v1/events") && !of("/v1/log") {
+		if method != http.MethodGet || !of("/v1/decisions") && !of("/v1/events") && !of("/v1/log") &&
+			!of("/v1/trail") && !of("/v1/gaps") && !of("/v1/reports") && !of("/v1/exports") {
 			continue
 		}
 		if reason, ok := without[r.Pattern]; ok == r.Evidence {

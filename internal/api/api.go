@@ -52,9 +52,6 @@ type Options struct {
 	Exports *export.Source
 	// Populations fixes populations of decisions, for samples.
 	Populations *Populations
-	// LastUse finds the newest decision that allowed something to somebody, or, if it is not "", under a grant; nil where
-	// decisions can't be searched.
-	LastUse func(ctx context.Context, who aver.Ref, grant string) (*LastUse, error)
 	// Gaps finds control gaps.
 	Gaps *gaps.Watcher
 	// Report answers the questions about one decision, agent, workflow or partner.

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
+	"github.com/aver-authz/aver/internal/index"
 	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/query"
 )
 
 // reach is what the holder of a grant, or an identity by itself, could do right now without an approval or further
@@ -114,14 +117,45 @@ type LastUse struct {
 	Searched     uint64    `json:"searched"` // entries of the decision log
 }
 
-// lastUse is the last use of a grant, or of an identity; nil if that can't be found out here.
+// quoted writes a value of a query for what it is, without stars or escapes in it.
+var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `*`, `\*`)
+
+// lastUse finds the last use of a grant, or what an identity last did; nil where decisions can't be searched, or not for
+// such an id.
 func (a *API) lastUse(ctx context.Context, i *authority.ReviewItem) (*LastUse, error) {
-	if a.o.LastUse == nil {
+	if a.o.Finder == nil {
 		return nil, nil
 	}
-	who := aver.Ref{}
+	x := a.o.Finder.Index()
+	text := `grant:"` + quoted.Replace(i.Grant) + `" allowed:true`
 	if i.Identity != nil {
-		who = *i.Identity
+		text = `actor:"` + quoted.Replace(i.Identity.Type+"/"+i.Identity.ID) + `" allowed:true`
 	}
-	return a.o.LastUse(ctx, who, i.Grant)
+	q, err := query.Parse(text)
+	if x == nil || err != nil {
+		return nil, nil
+	}
+	size, _ := a.o.Decisions.Head()
+	await, cancel := context.WithTimeout(ctx, awaitIndex)
+	defer cancel()
+	if err := x.Await(await, size); err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	found, err := x.Search(ctx, q, index.Page{Limit: 1})
+	if err != nil {
+		return nil, err
+	}
+	out := &LastUse{Searched: found.Indexed}
+	for _, at := range found.Entries {
+		text, err := a.o.Decisions.Leaf(at)
+		if err != nil {
+			return nil, err
+		}
+		leaf, err := aver.ParseLeaf(text)
+		if err != nil {
+			return nil, err
+		}
+		out.EvaluationID, out.Time = leaf.ID, leaf.Time
+	}
+	return out, nil
 }

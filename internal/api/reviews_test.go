@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -93,6 +94,10 @@ func TestAccessReview(t *testing.T) {
 	}
 	if !r.allowed() {
 		t.Fatal("the agent is not allowed before")
+	}
+	row = r.by("rita", "GET", "/v1/reviews/h2/rows/3", nil).ok(200)
+	if row.at("last_use", "evaluation_id") == nil || row.at("last_use", "time") == nil {
+		t.Errorf("the last use: %s", row.body)
 	}
 	decide := func(row int, body map[string]any) *exchange {
 		t.Helper()
@@ -221,6 +226,12 @@ func TestReviewsDue(t *testing.T) {
 	r.by("max", "POST", "/v1/identities/ai_agent/bot/review", review).problem(409, "conflict", "has a stake in")
 	if got := due("?state=due"); !slices.Equal(got, []string{"review due", "identity due", "policy due"}) {
 		t.Errorf("%v", got)
+	}
+	// E5: a decision says when its policies were last reviewed, and when they are next.
+	id := r.evaluate(question("user:ann", "read", "doc:1")).ok(200).at("context", "evaluation_id").(string)
+	why := r.text("/v1/decisions/" + id + "/why")
+	if !regexp.MustCompile(`(?s)last reviewed in event \d+, [^\n]*: current\n +next review \d{4}-\d\d-\d\d`).MatchString(why) {
+		t.Errorf("why does not say when docs was reviewed:\n%s", why)
 	}
 	r.clock.move(49 * time.Hour)
 	if got := due("?state=overdue"); !slices.Equal(got, []string{"review overdue", "identity overdue", "policy overdue"}) {

@@ -51,6 +51,8 @@ type Version struct {
 	Owner     string   `json:"owner,omitempty"`
 	Review    string   `json:"review,omitempty"`         // the date of the next one
 	Overdue   bool     `json:"review_overdue,omitempty"` // that date had passed when it was decided
+	Reviewed  *Event   `json:"reviewed,omitempty"`       // the last review of this version until then
+	Verdict   string   `json:"verdict,omitempty"`        // of that review: current or outdated
 	Controls  []string `json:"controls,omitempty"`
 }
 
@@ -269,6 +271,10 @@ func (x *explainer) version(bundle string) *Version {
 		}
 		if n := len(v.History); n > 0 {
 			out.Activated = eventOf(v.History[n-1].Mark)
+		}
+		if r, ok := x.st.PolicyReview(bundle, out.Digest); ok { // it set the next one
+			out.Reviewed, out.Verdict = eventOf(r.Mark), string(r.Verdict)
+			out.Review, out.Overdue = r.Next.Std().Format(time.DateOnly), r.Next <= x.record.Time
 		}
 		return out
 	}

@@ -166,6 +166,9 @@ func (p page) versions(policies []Policy) {
 		if v.Activated != nil {
 			p.line(4, "active since %s", v.Activated)
 		}
+		if v.Reviewed != nil {
+			p.line(4, "last reviewed in %s: %s", v.Reviewed, v.Verdict)
+		}
 		var about []string
 		if v.Owner != "" {
 			about = append(about, "owner "+v.Owner)
