@@ -205,8 +205,11 @@ func (d *Document) tree(v note.Verifier) (tlog.Hash, error) {
 
 func (d *Document) checkLeaves(root tlog.Hash) error {
 	p, s := d.Proof, &d.Statement
-	if p == nil {
+	switch {
+	case p == nil:
 		return errors.New("the proof is missing")
+	case s.First > s.End || s.End > s.Tree.Size:
+		return errors.New("the statement's leaves do not lie in its tree")
 	}
 	if p.Begin > s.First || p.End() < s.End {
 		return fmt.Errorf("they are %d to %d, and the period is %d to %d", p.Begin, p.End(), s.First, s.End)
@@ -218,6 +221,9 @@ func (d *Document) checkLeaves(root tlog.Hash) error {
 }
 
 func (d *Document) leavesText() string {
+	if d.Proof == nil {
+		return ""
+	}
 	return fmt.Sprintf("%d in a row from %d on, proved in the checkpoint's tree", len(d.Proof.Leaves), d.Proof.Begin)
 }
 

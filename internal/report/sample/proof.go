@@ -76,7 +76,7 @@ var errRange = errors.New("the leaves are not those of the checkpoint's tree: on
 
 // Check checks that the leaves stand in the tree of that size and root at the indexes from Begin on.
 func (p *RangeProof) Check(size uint64, root tlog.Hash) error {
-	if p.End() > size {
+	if p.Begin > size || p.End() > size {
 		return fmt.Errorf("the leaves end at %d, the tree at %d", p.End(), size)
 	}
 	want := append(cover(0, p.Begin), cover(p.End(), size)...)
