@@ -117,12 +117,17 @@ func (c *cli) makePack(ctx context.Context, t *target, r pack.Request, w io.Writ
 	if err != nil {
 		return pack.Summary{}, fmt.Errorf("a pack is signed with the decision log's key: %w", err)
 	}
+	authority, decisions, err := datadir.Cosigned(t.data)
+	if err != nil {
+		return pack.Summary{}, fmt.Errorf("what witnesses have cosigned: %w", err)
+	}
 	show, wipe := c.progress("entries")
 	defer wipe()
 	r.Progress = func(done, total uint64) { show("pack", int64(done), int64(total)) }
 	return pack.Make(ctx, pack.Source{
 		Authority: verify.Follow(logs.Authority), Decisions: logs.Decisions,
 		AuthorityKey: logs.Keys.Authority.VKey, DecisionsKey: logs.Keys.Decisions.VKey, Signer: key.Signer,
+		AuthorityCosigned: authority, DecisionsCosigned: decisions,
 	}, r, w)
 }
 

@@ -20,9 +20,14 @@ func (s *Server) makePack(ctx context.Context, r pack.Request, w io.Writer) erro
 	if err != nil {
 		return err
 	}
-	_, err = pack.Make(ctx, pack.Source{
+	source := pack.Source{
 		Authority: authority, Decisions: decisions, AuthorityKey: authorityKey.VKey, DecisionsKey: decisionsKey.VKey, Signer: decisionsKey.Signer,
-	}, r, w)
+	}
+	if c := s.cosigners; c.authority != nil && c.decisions != nil {
+		source.AuthorityCosigned, _ = c.authority.Latest()
+		source.DecisionsCosigned, _ = c.decisions.Latest()
+	}
+	_, err = pack.Make(ctx, source, r, w)
 	return err
 }
 

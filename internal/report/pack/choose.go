@@ -59,16 +59,68 @@ type checkpoint struct {
 }
 
 func openCheckpoint(log Log, vkey string) (checkpoint, error) {
+	text := log.Checkpoint()
+	if text == nil {
+		return checkpoint{}, fmt.Errorf("the log %s has no signed checkpoint yet", originOf(vkey))
+	}
+	return parseCheckpoint(log, text, vkey)
+}
+
+// parseCheckpoint reads a checkpoint, which must be one of this very log.
+func parseCheckpoint(log Log, text []byte, vkey string) (checkpoint, error) {
 	v, err := note.NewVerifier(vkey)
 	if err != nil {
 		return checkpoint{}, fmt.Errorf("the key of a log: %w", err)
 	}
-	text := log.Checkpoint()
-	if text == nil {
-		return checkpoint{}, fmt.Errorf("the log %s has no signed checkpoint yet", v.Name())
+	size, root, err := ledger.ParseCheckpoint(text, v.Name(), v)
+	if err != nil {
+		return checkpoint{}, err
 	}
-	size, _, err := ledger.ParseCheckpoint(text, v.Name(), v)
-	return checkpoint{text, size}, err
+	if here, err := log.TreeHash(size); err != nil {
+		return checkpoint{}, fmt.Errorf("the root of %s at %d: %w", v.Name(), size, err)
+	} else if here != root {
+		return checkpoint{}, fmt.Errorf("the key of %s has signed a checkpoint of %d entries that are not those here: aver verify says more", v.Name(), size)
+	}
+	return checkpoint{text, size}, nil
+}
+
+// cosigned takes the checkpoints that witnesses have cosigned, where they cover all that is packed.
+func (m *maker) cosigned(context.Context) error {
+	decisions, authority := uint64(0), uint64(0) // entries to cover
+	for index := range m.events {
+		authority = max(authority, index+1)
+	}
+	for _, d := range m.decisions {
+		decisions = max(decisions, d.Index+1)
+		if d.record != nil {
+			authority = max(authority, d.record.Authority.Size)
+		}
+		for _, a := range d.activities {
+			decisions, authority = max(decisions, a.Index+1), max(authority, a.Authority.Size)
+		}
+	}
+	for _, one := range []struct {
+		log   Log
+		vkey  string
+		text  []byte
+		least uint64
+		into  *checkpoint
+	}{
+		{m.Authority, m.AuthorityKey, m.AuthorityCosigned, authority, &m.authorityCheckpoint},
+		{m.Decisions, m.DecisionsKey, m.DecisionsCosigned, decisions, &m.decisionsCheckpoint},
+	} {
+		if one.text == nil {
+			continue
+		}
+		c, err := parseCheckpoint(one.log, one.text, one.vkey)
+		if err != nil {
+			return fmt.Errorf("what witnesses have cosigned: %w", err)
+		}
+		if c.size >= one.least {
+			*one.into = c
+		}
+	}
+	return nil
 }
 
 func originOf(vkey string) string {

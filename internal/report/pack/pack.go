@@ -35,6 +35,9 @@ type Log interface {
 type Source struct {
 	Authority, Decisions       Log
 	AuthorityKey, DecisionsKey string // verifier keys, C2SP signed-note
+	// The last checkpoints that witnesses have cosigned, nil where there is none. They are taken if they cover all that is
+	// packed, and else the last that the log has.
+	AuthorityCosigned, DecisionsCosigned []byte
 	// Signer has the decision log's key, with which manifests are signed.
 	Signer note.Signer
 }
@@ -95,7 +98,7 @@ func Make(ctx context.Context, s Source, r Request, w io.Writer) (Summary, error
 	if err := m.choose(ctx); err != nil {
 		return Summary{}, err
 	}
-	for _, step := range []func(context.Context) error{m.cite, m.readEvents, m.redact, m.entries, m.heads, m.reports, m.frames} {
+	for _, step := range []func(context.Context) error{m.cite, m.cosigned, m.readEvents, m.redact, m.entries, m.heads, m.reports, m.frames} {
 		if err := step(ctx); err != nil {
 			return Summary{}, err
 		}

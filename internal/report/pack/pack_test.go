@@ -364,14 +364,14 @@ func TestWitnesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	var vkey string
-	witness := func(log pack.Log) pack.Log {
+	witness := func(log pack.Log) []byte {
 		text, k := cosign(t, log.Checkpoint(), "witness.example/w", key)
 		vkey = k
-		return cosigned{log, text}
+		return text
 	}
 	both, one := *c, *c
-	both.Source.Authority, both.Source.Decisions = witness(c.Authority), witness(c.Decisions)
-	one.Source.Decisions = both.Source.Decisions
+	both.AuthorityCosigned, both.DecisionsCosigned = witness(c.Authority), witness(c.Decisions)
+	one.DecisionsCosigned = both.DecisionsCosigned
 	for _, tc := range []struct {
 		name string
 		c    *company
@@ -390,13 +390,6 @@ func TestWitnesses(t *testing.T) {
 		}
 	}
 }
-
-type cosigned struct {
-	pack.Log
-	text []byte
-}
-
-func (c cosigned) Checkpoint() []byte { return c.text }
 
 // D3: what is withheld is unknown, and the rest still verifies.
 func TestRedaction(t *testing.T) {
