@@ -22,7 +22,7 @@ func newMetrics(d *Deliverer) metrics {
 	}
 	for _, r := range d.receivers {
 		for _, result := range []string{"delivered", "failed", "given_up", "missed"} {
-			m.deliveries.WithLabelValues(r.status.Kind, r.status.Name, result)
+			m.deliveries.WithLabelValues(r.status.Kind, r.label, result)
 		}
 	}
 	return m
@@ -38,8 +38,9 @@ func (m metrics) Describe(out chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (m metrics) Collect(out chan<- prometheus.Metric) {
 	m.deliveries.Collect(out)
-	for _, s := range m.d.Receivers() {
-		out <- prometheus.MustNewConstMetric(m.behind, prometheus.GaugeValue, float64(s.Behind), s.Kind, s.Name)
-		out <- prometheus.MustNewConstMetric(m.failures, prometheus.GaugeValue, float64(s.Failures), s.Kind, s.Name)
+	for i, s := range m.d.Receivers() {
+		label := m.d.receivers[i].label
+		out <- prometheus.MustNewConstMetric(m.behind, prometheus.GaugeValue, float64(s.Behind), s.Kind, label)
+		out <- prometheus.MustNewConstMetric(m.failures, prometheus.GaugeValue, float64(s.Failures), s.Kind, label)
 	}
 }

@@ -17,6 +17,7 @@ import (
 type receiver struct {
 	d       *Deliverer
 	key     string
+	label   string // in metrics, which anybody may read: of a callback it does not name the PEP
 	signers []signer
 	clients map[string]*http.Client // by URL
 	make    func(*pap.Current, *happening) (*message, error)
@@ -172,5 +173,5 @@ func (r *receiver) set(change func(*Status)) {
 
 func (r *receiver) count(result string, change func(*Status)) {
 	r.set(change)
-	r.d.metrics.deliveries.WithLabelValues(r.status.Kind, r.status.Name, result).Inc()
+	r.d.metrics.deliveries.WithLabelValues(r.status.Kind, r.label, result).Inc()
 }

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -91,7 +92,7 @@ func Open(o Options) (*Deliverer, error) {
 	for i := range o.Config.Webhooks {
 		e := &o.Config.Webhooks[i]
 		d.receivers = append(d.receivers, &receiver{
-			d: d, key: "webhook " + e.Name, signers: e.signers, clients: map[string]*http.Client{e.URL: newClient(e.URL, e.AllowPrivate)},
+			d: d, key: "webhook " + e.Name, label: e.Name, signers: e.signers, clients: map[string]*http.Client{e.URL: newClient(e.URL, e.AllowPrivate)},
 			status: Status{Kind: "webhook", Name: e.Name, URLs: []string{redact(e.URL)}, Events: e.Events},
 			make: func(cur *pap.Current, h *happening) (*message, error) {
 				if !e.wants(h.typ) {
@@ -104,7 +105,7 @@ func Open(o Options) (*Deliverer, error) {
 	for i := range o.Config.Callbacks {
 		c := &o.Config.Callbacks[i]
 		r := &receiver{
-			d: d, key: "callback " + c.PEP, signers: c.signers, clients: map[string]*http.Client{},
+			d: d, key: "callback " + c.PEP, label: strconv.Itoa(i + 1), signers: c.signers, clients: map[string]*http.Client{},
 			status: Status{Kind: "callback", Name: c.PEP},
 			make: func(cur *pap.Current, h *happening) (*message, error) {
 				return c.message(cur.State, o.ExternalURL, h)
