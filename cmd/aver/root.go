@@ -23,7 +23,8 @@ func (c *cli) root() *cobra.Command {
 is kept in a tamper-evident log, can be explained, and can be decided again from the logs alone.
 
 Commands ask a server (--server URL or AVER_SERVER, with a bearer token from --token-file or
-AVER_TOKEN), or read a data directory (--data DIR), whether a server runs on it or not.
+AVER_TOKEN), or read a data directory (--data DIR), whether a server runs on it or not. A server records who
+reads evidence; AVER_PURPOSE says what it is wanted for.
 
 Exit status: 0 done; 1 checked and found wrong; 2 could not do it.`,
 		Example: `  aver demo                                   see everything work, on a payment company in miniature
