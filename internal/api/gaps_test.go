@@ -89,3 +89,20 @@ func TestNobodyClosesTheGapThatTheyAre(t *testing.T) {
 		"until": time.Now().AddDate(0, 0, 20).UTC().Format(time.RFC3339), "reason": "I review it on Monday",
 	}).ok(200)
 }
+
+// Nobody approves their own exception, and who tries leaves a record: requirement I5.
+func TestSelfApprovalIsRecorded(t *testing.T) {
+	a := startExceptions(t)
+	a.enable()
+	a.admin("PUT", "/v1/identities/user/eve", map[string]any{"kind": "human_user", "parents": []any{party("group:leads")}}).ok(200)
+	a.person("eve", "POST", "/v1/exceptions", exceptional("temporary_access")).ok(201)
+	before := a.recorded()
+	a.person("eve", "POST", "/v1/exceptions/x-1/approve", nil).problem(409, "conflict", "can't approve their own exception")
+	if n := a.recorded(); n != before+1 {
+		t.Errorf("%d records of the attempt, want 1", n-before)
+	}
+	f := a.gap("self-approval")
+	if f == nil || f.Subject.Ref.ID != "eve" || f.Severity != aver.SeverityMedium || len(f.Evidence.Decisions) != 1 {
+		t.Errorf("%+v", f)
+	}
+}

@@ -52,6 +52,7 @@ func (p *Point) change(ctx context.Context, who Administrator, reason string, ty
 	}
 	next, err := at.Apply(event)
 	if err != nil {
+		p.attempted(ctx, who, at, event)
 		return nil, &RefusedError{Type: typ, Err: err}
 	}
 	if err := p.decide(ctx, who, at, next, event); err != nil {
