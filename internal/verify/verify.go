@@ -99,10 +99,8 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if events.OK() && decisions.OK() {
 		v.checkChanges(&events)
 	}
-	if events.OK() {
-		if report.Erased, err = v.checkErased(authorityDir, decisionsDir, keys, &decisions); err != nil {
-			return Report{}, err
-		}
+	if report.Erased, err = v.checkErased(authorityDir, decisionsDir, keys, &decisions); err != nil {
+		return Report{}, err
 	}
 	unwitnessed, err := v.checkpoints(keys, [2]*Log{&events, &decisions}, [2]string{authorityDir, decisionsDir})
 	if err != nil {

@@ -72,6 +72,12 @@ func (w *Witness) Asked() int {
 	return w.asked
 }
 
+// Cosign is the signature line for a signed checkpoint, whatever the witness knows of its log.
+func (w *Witness) Cosign(checkpoint []byte) string {
+	text, _, _ := bytes.Cut(checkpoint, []byte("\n\n"))
+	return w.cosign(string(text) + "\n")
+}
+
 // ServeHTTP implements [http.Handler].
 func (w *Witness) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
