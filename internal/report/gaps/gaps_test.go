@@ -1,6 +1,8 @@
 package gaps_test
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"testing"
 
@@ -237,5 +239,23 @@ func TestWhatNoRecordSaysIsUnknown(t *testing.T) {
 	}
 	if want := []string{"I1 shared-identity", "I1 overlapping-sessions", "I1 human-on-machine"}; !slices.Equal(unknown, want) {
 		t.Errorf("unknown %q, want %q", unknown, want)
+	}
+}
+
+// docs/gaps.md has each rule with its worst severity, and no others.
+func TestDocsListTheRules(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/gaps.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| (low|medium|high|critical) \\|").FindAllStringSubmatch(string(text), -1) {
+		got = append(got, m[1]+" "+m[2])
+	}
+	for _, r := range gaps.Rules() {
+		want = append(want, r.Name+" "+string(r.Severity))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-rules +docs:\n%s", diff)
 	}
 }
