@@ -72,7 +72,7 @@ func TestAuthorityThatLives(t *testing.T) {
 	for seed := range uint64(12) {
 		live(t, rand.New(rand.NewPCG(seed, 7)), total)
 	}
-	for _, what := range []string{"permitted", "approved", "excepted", "delegated", "approval_used", "approval_expired", "grant_revoked", "signal", "late signal", "heeded"} {
+	for _, what := range []string{"permitted", "approved", "on behalf", "excepted", "delegated", "approval_used", "approval_expired", "grant_revoked", "signal", "late signal", "heeded"} {
 		if total[what] == 0 {
 			t.Errorf("nothing random was ever %s, so it was not tested: %v", what, total)
 		}
@@ -110,6 +110,13 @@ func live(t *testing.T, r *rand.Rand, total map[string]int) {
 		case 2:
 			l.try(aver.EventIdentityUpdated, aver.Identity{Ref: ref("user", one(people)), Kind: aver.HumanUser, Parents: []aver.Ref{ref("group", one(groups)), ref("group", one(groups))}})
 		case 3, 4:
+			duty := aver.DutyDelegation{ID: fmt.Sprint("d-", n), From: ref("user", one(people)), To: ref("user", one(people)), Expires: l.st.Time() + 60_000}
+			if l.try(aver.EventDutyDelegated, duty) {
+				l.try(aver.EventApprovalGranted, aver.ApprovalVote{ID: approvals[len(approvals)-1], Approver: duty.To, Duty: duty.ID, Seen: aver.Digest(nil)})
+				if r.IntN(2) == 0 {
+					l.try(aver.EventDutyRevoked, aver.DutyRef{ID: duty.ID})
+				}
+			}
 			for _, name := range people {
 				l.try(aver.EventApprovalGranted, aver.ApprovalVote{ID: approvals[len(approvals)-1], Approver: ref("user", name), Seen: aver.Digest(nil)})
 			}
@@ -267,10 +274,18 @@ func checkPermit(t *testing.T, l *logs, record *aver.Record, request string, use
 		if !ok || a.Status != authority.ApprovalApproved || now >= a.Until || a.Binding != req.Binding() || len(a.Votes) < 2 {
 			t.Fatalf("permitted without an approval that holds: %s", request)
 		}
+		voted := map[aver.Ref]bool{}
 		for _, v := range a.Votes {
-			if slices.Contains(a.Parties, v.Approver) || v.Approver == req.Subject.Ref {
-				t.Errorf("%s approved their own request", v.Approver)
+			if v.Duty != "" {
+				total["on behalf"]++
 			}
+			if slices.Contains(a.Parties, v.Approver) || slices.Contains(a.Parties, v.As()) || v.Approver == req.Subject.Ref {
+				t.Errorf("%s approved their own request", v.Who())
+			}
+			if voted[v.Approver] || voted[v.As()] {
+				t.Errorf("%s: one of them answered before", v.Who())
+			}
+			voted[v.Approver], voted[v.As()] = true, true
 		}
 		used[id]++
 	}
