@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
 )
@@ -14,6 +16,7 @@ type campaign struct {
 	t   testing.TB
 	st  *authority.State
 	now aver.Time
+	log []*aver.Event
 }
 
 // newCampaign has the agent bot of the team payments, to which ann has granted, a script of eve, and the people ann,
@@ -54,7 +57,7 @@ func (c *campaign) try(who, reason, review string, typ aver.EventType, data any)
 	}
 	next, err := c.st.Apply(e)
 	if err == nil {
-		c.st = next
+		c.st, c.log = next, append(c.log, e)
 	}
 	return err
 }
@@ -280,6 +283,55 @@ func TestOverdueReview(t *testing.T) {
 		t.Errorf("%s, %+v", r.State(c.now), r.Closed)
 	}
 	c.refused("was closed by event", "rita", "why", "", aver.EventReviewDecided, decide(rowBot, "rita", aver.ReviewKeep))
+}
+
+// Whatever people try in whatever order: nobody decides what they have a stake in, nothing is decided twice or late, what
+// is carried out was decided so, what is closed is settled, and the events fold to the same state at once.
+func TestReviewsUnderRandomUse(t *testing.T) {
+	people := []string{"ann", "eve", "max", "rita", "rolf", "root"}
+	rapid.Check(t, func(rt *rapid.T) {
+		c := newCampaign(t)
+		c.open(everything("r"))
+		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
+			who, row := rapid.SampledFrom(people).Draw(rt, "who"), rapid.IntRange(0, 5).Draw(rt, "row")
+			before, _ := c.st.Review("r")
+			now := c.now
+			switch rapid.IntRange(0, 5).Draw(rt, "what") {
+			case 0, 1:
+				d := decide(row, who, rapid.SampledFrom(aver.ReviewDecisions()).Draw(rt, "decision"))
+				i, ok := before.Item(row)
+				if c.try(who, "why", "", aver.EventReviewDecided, d) != nil {
+					break
+				}
+				if !ok || i.Decided != nil || before.Closed != nil || now >= before.Deadline || slices.Contains(c.st.Parties(i), d.Reviewer) || who == "root" {
+					rt.Fatalf("%s decided row %d: %+v", who, row, d)
+				}
+			case 2:
+				revoked := rapid.SampledFrom([]string{"g-bot", "g-rita"}).Draw(rt, "grant")
+				_ = c.try(who, "", rapid.SampledFrom([]string{"", "r"}).Draw(rt, "review"), aver.EventGrantRevoked, aver.GrantRef{ID: revoked})
+			case 3:
+				_ = c.try(who, "", "r", aver.EventIdentitySuspended, ref(rapid.SampledFrom([]string{"ai_agent:bot", "workload:script"}).Draw(rt, "identity")))
+			case 4:
+				_ = c.try(who, "", "", aver.EventReviewAcknowledged, aver.ReviewAcknowledged{ID: "r", Owner: ref("user:" + who), Rows: []int{row}})
+			case 5:
+				c.now += rapid.SampledFrom([]aver.Time{1000, 300_000}).Draw(rt, "time")
+				_ = c.try(who, "over", "", aver.EventReviewClosed, aver.ReviewRef{ID: "r"})
+			}
+			r, _ := c.st.Review("r")
+			for _, i := range r.Items {
+				if i.Remediated != nil && (i.Decided == nil || i.Decided.Decision == aver.ReviewKeep) || i.Acknowledged != nil && i.Decided == nil {
+					rt.Fatalf("row %d: %+v", i.Row, i)
+				}
+				if r.Closed != nil && !c.st.Settled(i, c.now) {
+					rt.Fatalf("closed, and row %d is not settled", i.Row)
+				}
+			}
+		}
+		again, err := authority.Fold(authority.New(), events(c.log))
+		if err != nil || again.Digest() != c.st.Digest() || throughSnapshot(rt, c.st).Digest() != c.st.Digest() {
+			rt.Fatalf("the events fold otherwise: %v", err)
+		}
+	})
 }
 
 // E5, A4: the last review of a policy and of an identity, and when the next one is due.
