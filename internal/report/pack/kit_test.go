@@ -38,7 +38,7 @@ var theCompany = sync.OnceValues(func() (*company, error) {
 		return nil, err
 	}
 	c := &company{dir: filepath.Join(dir, "data")}
-	if err := demo.Run(context.Background(), demo.Options{Data: c.dir, Exit: true, Requests: 400}); err != nil {
+	if err := demo.Run(context.Background(), demo.Options{Data: c.dir, Exit: true, Requests: randomRequests}); err != nil {
 		return c, err
 	}
 	logs, err := datadir.OpenReaders(c.dir)

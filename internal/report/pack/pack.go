@@ -98,7 +98,7 @@ func Make(ctx context.Context, s Source, r Request, w io.Writer) (Summary, error
 	if err := m.choose(ctx); err != nil {
 		return Summary{}, err
 	}
-	for _, step := range []func(context.Context) error{m.cite, m.cosigned, m.readEvents, m.redact, m.entries, m.heads, m.reports, m.frames} {
+	for _, step := range []func(context.Context) error{m.cite, m.cosigned, m.readEvents, m.redact, m.erased, m.entries, m.heads, m.reports, m.frames} {
 		if err := step(ctx); err != nil {
 			return Summary{}, err
 		}

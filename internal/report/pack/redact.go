@@ -118,6 +118,34 @@ func (m *maker) redactDecision(d *decision, all bool, paths [][]string) error {
 	return nil
 }
 
+// erased says of values that records commit to and whose disclosures the log has no more that they are gone.
+func (m *maker) erased(context.Context) error {
+	said := map[string]bool{}
+	for _, w := range m.withheld {
+		said[w.What] = true
+	}
+	for _, d := range m.decisions {
+		if d.record == nil || d.withheld != "" {
+			continue
+		}
+		request, err := aver.ParseJSON(d.record.Request, aver.Limits{Bytes: len(d.record.Request)})
+		if err != nil {
+			return err
+		}
+		committed := map[string][]string{}
+		digestsIn(request, nil, committed)
+		for _, disclosure := range d.disclosures {
+			delete(committed, aver.Digest([]byte(disclosure)))
+		}
+		for digest := range committed {
+			if !said[digest] {
+				m.withheld = append(m.withheld, evidence.Withheld{Log: evidence.DecisionLog, Index: d.Index, What: digest, Why: "it was erased from the log"})
+			}
+		}
+	}
+	return nil
+}
+
 // disclosed reads a disclosure that is committed to in an object at a place of
 // the request, and returns the path of its attribute and the value.
 func disclosed(disclosure string, place []string) (path []string, value any, err error) {
