@@ -279,7 +279,11 @@ func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 		return decided{passed: true}, nil
 	}
 	if len(lacking) > 0 {
-		out.Verdict, out.Missing = Undetermined, lacking
+		why, err := r.states.whyWithheld(e.Index)
+		if err != nil {
+			return decided{}, err
+		}
+		out.Verdict, out.Missing = Undetermined, append(lacking, why...)
 		return out, nil
 	}
 	if version == nil {
