@@ -334,7 +334,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var metadata map[string]string
+	var metadata map[string]any
 	if err := json.NewDecoder(resp.Body).Decode(&metadata); err != nil || metadata["policy_decision_point"] != "https://"+l.Addr().String() {
 		t.Errorf("%v %v", metadata, err)
 	}
