@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/aver-authz/aver/client"
 	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/datadir"
+	"github.com/aver-authz/aver/internal/index"
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/pdp"
 	"github.com/aver-authz/aver/internal/replay"
@@ -24,8 +26,10 @@ import (
 
 // directory is a data directory as a [source]. It is read only, as of the time it was opened.
 type directory struct {
-	path string
-	logs *datadir.Readers
+	path     string
+	logs     *datadir.Readers
+	index    *searched                                     // opened when it is first needed
+	indexing func() (show func(index.Status), wipe func()) // shows how far making it is
 }
 
 func openDirectory(path string) (*directory, error) {
@@ -33,10 +37,15 @@ func openDirectory(path string) (*directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &directory{path: path, logs: logs}, nil
+	return &directory{path: path, logs: logs, indexing: (&cli{err: io.Discard}).indexing}, nil
 }
 
-func (d *directory) close() { d.logs.Close() }
+func (d *directory) close() {
+	if d.index != nil {
+		d.index.close()
+	}
+	d.logs.Close()
+}
 
 // state folds the authority log.
 func (d *directory) state() (*authority.State, error) {

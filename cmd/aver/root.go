@@ -57,8 +57,8 @@ Exit status: 0 done; 1 checked and found wrong; 2 could not do it.`,
 		}
 	}
 	add(groupRun, c.serve(), c.demo())
-	add(groupAsk, c.decide(), c.can(), c.why(), c.activity())
-	add(groupCheck, c.verify(), c.replay(), c.sample(), c.export(), c.pack(), c.gaps(), c.reports(), c.log())
+	add(groupAsk, c.decide(), c.can(), c.why(), c.search(), c.trail(), c.saved(), c.activity())
+	add(groupCheck, c.verify(), c.replay(), c.sample(), c.export(), c.pack(), c.gaps(), c.reports(), c.log(), c.index())
 	add(groupAdmin, c.policy(), c.identity(), c.entity(), c.grant(), c.approval(), c.exception(), c.webhook(), c.review(), c.signal(), c.credential(), c.retention(), c.hold(), c.erase(), c.admin())
 	root.AddCommand(c.version())
 	return root

@@ -70,6 +70,7 @@ SIGINT and SIGTERM stop it: requests under way are finished, and nothing that wa
 	f.StringVar(&cfg.Webhooks, "webhooks", "", "`FILE` with the receivers of webhooks (default: DIR/webhooks.yaml, if it is there)")
 	f.StringVar(&cfg.Thresholds, "thresholds", "", "`FILE` with thresholds for control gaps (default: DIR/gaps.yaml, if it is there)")
 	f.BoolVar(&cfg.InsecureNoAuth, "insecure-no-auth", false, "take everybody for an administrator; on a loopback address only")
+	f.BoolVar(&cfg.NoIndex, "no-index", false, "keep no search index; decisions can't be searched on this server")
 	f.BoolVar(&cfg.PublicLogs, "public-logs", false, "serve the logs' tiles without a token; they hold no personal data")
 	f.StringVar(&level, "log-level", "info", "`LEVEL`: debug, info, warn or error")
 	f.StringVar(&format, "log-format", "text", "`FORMAT`: text or json")

@@ -47,6 +47,11 @@ type source interface {
 
 	Why(ctx context.Context, evaluationID string) (string, error)
 	WhyJSON(ctx context.Context, evaluationID string) (json.RawMessage, error)
+
+	SearchDecisions(ctx context.Context, s client.DecisionSearch) (*client.DecisionPage, error)
+	CountDecisions(ctx context.Context, s client.DecisionSearch, by string) (*client.DecisionCount, error)
+	Trail(ctx context.Context, s client.Story, format string) ([]byte, error)
+	IndexStatus(ctx context.Context) (*client.IndexStatus, error)
 }
 
 var (
@@ -64,6 +69,7 @@ func (c *cli) source(t *target) (s source, done func(), err error) {
 		if err != nil {
 			return nil, nil, err
 		}
+		d.indexing = c.indexing
 		return d, d.close, nil
 	case t.server == "" && c.env("AVER_SERVER") == "":
 		return nil, nil, errors.New("nothing to read was named: give --server URL (or set AVER_SERVER) or --data DIR")

@@ -368,6 +368,9 @@ func LogDirs(dir string) (authority, decisions string) {
 // Index is the directory of the search index in a data directory.
 func Index(dir string) string { return filepath.Join(dir, "index") }
 
+// Searches is the file of the saved queries in a data directory.
+func Searches(dir string) string { return filepath.Join(dir, "state", "searches.json") }
+
 // Readers are both logs of a data directory, for reading.
 type Readers struct {
 	Authority, Decisions *ledger.Reader

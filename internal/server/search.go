@@ -36,7 +36,7 @@ func (s *Server) followIndex() error {
 	}
 	x := &searchIndex{done: make(chan struct{})}
 	var err error
-	if x.saved, err = index.OpenSaved(s.dir.State("searches.json"), datadir.WriteFile); err != nil {
+	if x.saved, err = index.OpenSaved(datadir.Searches(s.dir.Path()), datadir.WriteFile); err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(context.Background())
