@@ -78,7 +78,7 @@ func Open(content []byte) (*Pack, error) {
 		}
 	}
 	var err error
-	if p.files, err = unzip(archive); err != nil {
+	if p.files, err = unzip(archive, MaxContent); err != nil {
 		return nil, err
 	}
 	manifest, ok := p.files[ManifestFile]
@@ -113,8 +113,8 @@ func (p *Pack) Files() []string {
 // EntryDir is the directory of an entry in a pack.
 func EntryDir(log LogName, index uint64) string { return fmt.Sprintf("%s/%010d", log, index) }
 
-// unzip reads all files of an archive, within the limits.
-func unzip(archive []byte) (map[string][]byte, error) {
+// unzip reads all files of an archive, within the limits: most bytes in all.
+func unzip(archive []byte, most int64) (map[string][]byte, error) {
 	r, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
 	if err != nil {
 		return nil, fmt.Errorf("it is neither a ZIP file nor a page with one: %w", err)
@@ -123,7 +123,7 @@ func unzip(archive []byte) (map[string][]byte, error) {
 		return nil, fmt.Errorf("it holds more than %d files", MaxFiles)
 	}
 	files := make(map[string][]byte, len(r.File))
-	left := int64(MaxContent)
+	left := most
 	for _, f := range r.File {
 		if err := checkName(f.Name); err != nil {
 			return nil, err
