@@ -114,16 +114,23 @@ type group struct {
 	id     uint64 // of one that is remembered, unique; else 0
 	rules  []*Rule
 	reads  func() ReadSet // computed when first needed
-	climbs bool           // some policy looks for groups that an entity is in
+	climbs bool           // the evaluation of some policy looks for groups that an entity is in
+	found  bool           // by the index, so that of each policy what is inner is evaluated
 
 	seq iter.Seq2[types.PolicyID, *cedar.Policy] // of the policies
 }
 
-func newGroup(rules []*Rule) *group {
+func newGroup(rules []*Rule, found bool) *group {
 	g := &group{
-		rules:  rules,
-		reads:  sync.OnceValue(func() ReadSet { return readsOfRules(rules) }),
-		climbs: slices.ContainsFunc(rules, func(r *Rule) bool { return r.climbs }),
+		rules: rules,
+		reads: sync.OnceValue(func() ReadSet { return readsOfRules(rules) }),
+		found: found,
+		climbs: slices.ContainsFunc(rules, func(r *Rule) bool {
+			if found {
+				return r.innerClimbs
+			}
+			return r.climbs
+		}),
 	}
 	g.seq = g.walk
 	return g
@@ -159,7 +166,7 @@ func (ix *index) group(hits []int32) *group {
 	for i, h := range hits {
 		rules[i] = ix.rules[h]
 	}
-	g = newGroup(rules)
+	g = newGroup(rules, true)
 	ix.cache.mu.Lock()
 	defer ix.cache.mu.Unlock()
 	if known := ix.cache.groups[string(key)]; known != nil {

@@ -40,7 +40,7 @@ func CompilePermit(id, text string) (*Permit, error) {
 		return nil, err
 	}
 	r.Position = 1
-	return &Permit{rule: r, group: newGroup([]*Rule{r}), context: contextReads([]*Rule{r})}, nil
+	return &Permit{rule: r, group: newGroup([]*Rule{r}, false), context: contextReads([]*Rule{r})}, nil
 }
 
 // ContextReads tells what the permit can read of the context.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
+	publicast "github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
@@ -41,6 +42,9 @@ type Rule struct {
 	unstable bool
 	// climbs marks policies that look for groups that an entity is in.
 	climbs bool
+
+	inner       *cedar.Policy // what is left to evaluate once the index has found it; see [innerOf]
+	innerClimbs bool
 }
 
 // Reads tells which attributes an evaluation of the policy can read.
@@ -62,6 +66,8 @@ func newRule(id string, p *cedar.Policy) *Rule {
 		unstable:    anyNode(tree, isUnstable),
 		climbs:      anyNode(tree, isMembership),
 	}
+	inner := innerOf(tree)
+	r.inner, r.innerClimbs = cedar.NewPolicyFromAST((*publicast.Policy)(inner)), anyNode(inner, isMembership)
 	if p.Effect() == types.Permit {
 		r.Effect = EffectPermit
 	}
@@ -69,6 +75,26 @@ func newRule(id string, p *cedar.Policy) *Rule {
 		r.Annotations[string(a.Key)] = string(a.Value)
 	}
 	return r
+}
+
+// innerOf is the policy without what an [index] has made sure of when it finds
+// it: the scopes of principal and action, and the type of the resource. It holds
+// for the same of the requests for which it is found, and fails for the same,
+// since scopes never fail.
+func innerOf(tree *ast.Policy) *ast.Policy {
+	inner := *tree
+	inner.Action = ast.ScopeTypeAll{}
+	inner.Principal = ast.ScopeTypeAll{}
+	if s, ok := tree.Principal.(ast.ScopeTypeIsIn); ok { // found by the group alone
+		inner.Principal = ast.ScopeTypeIs{Type: s.Type}
+	}
+	switch s := tree.Resource.(type) { // found by the type alone
+	case ast.ScopeTypeIs:
+		inner.Resource = ast.ScopeTypeAll{}
+	case ast.ScopeTypeIsIn:
+		inner.Resource = ast.ScopeTypeIn{Entity: s.Entity}
+	}
+	return &inner
 }
 
 // parseRules reads the policies of one .cedar file. If one of them is wrong,

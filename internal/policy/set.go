@@ -146,7 +146,11 @@ func (g *group) All() iter.Seq2[types.PolicyID, *cedar.Policy] { return g.seq }
 
 func (g *group) walk(yield func(types.PolicyID, *cedar.Policy) bool) {
 	for _, r := range g.rules {
-		if !yield(types.PolicyID(r.ID), r.policy) {
+		p := r.policy
+		if g.found {
+			p = r.inner
+		}
+		if !yield(types.PolicyID(r.ID), p) {
 			return
 		}
 	}
