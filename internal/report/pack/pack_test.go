@@ -243,6 +243,9 @@ func TestEveryChangeIsFound(t *testing.T) {
 
 // No byte of what is signed or hashed can be changed without a check failing, wherever it is.
 func TestEveryByteCounts(t *testing.T) {
+	if raceDetector {
+		t.Skip("nothing runs beside anything else here, and it takes minutes with the detector")
+	}
 	c := northwind(t)
 	original := files(t, c.make(t, pack.Request{Query: "outcome:escalated", Limit: 1}))
 	for name, content := range original {
