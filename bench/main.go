@@ -25,6 +25,7 @@ const usage = `Measures Aver. Run it in the source tree, on a machine that has n
   go run ./bench growth [flags]    what things cost as the work grows
   go run ./bench soak [flags]      mixed load with changes and kill -9, then check everything
   go run ./bench recover [flags]   start after a crash with many records
+  go run ./bench search [flags]    find decisions, and keep the index up
   go run ./bench profile [flags]   where Aver's CPU time goes
 
 Each takes -h.`
@@ -42,7 +43,7 @@ func run(args []string) int {
 		name, args = args[0], args[1:]
 	}
 	commands := map[string]func(context.Context, []string) error{
-		"compare": compare, "growth": growth, "soak": soak, "recover": recovery, "profile": profile,
+		"compare": compare, "growth": growth, "soak": soak, "recover": recovery, "search": search, "profile": profile,
 	}
 	command, ok := commands[name]
 	if !ok {
