@@ -79,7 +79,7 @@ func TestReadingGoesOn(t *testing.T) {
 		f(story)
 	}
 	scanner := gaps.New(s.authority, s.decisions, gaps.Defaults())
-	for d := 0.0; d < end; d += 7 {
+	for d := 0.0; d < end; d += 20 {
 		s.on(d+0.5, func() {
 			if err := scanner.Advance(t.Context()); err != nil {
 				t.Fatal(err)

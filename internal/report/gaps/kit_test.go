@@ -428,8 +428,8 @@ func company(s *story) {
 		s.event(aver.EventCredentialRevoked, aver.CredentialRef{Name: "admin"}, "rotated")
 		s.event(aver.EventCredentialRevoked, aver.CredentialRef{Name: "gateway"}, "rotated")
 	})
-	for d := 1; d < end; d += 14 {
-		s.on(float64(d), func() {
+	for _, d := range []float64{1, 31, 61, 93.5} {
+		s.on(d, func() {
 			from := map[string]any{"environment": "production", "session": fmt.Sprintf("s-%d", s.now)}
 			s.carryOut(asked{subject: assistant, action: "document.read", resource: document, forUser: "ann", grants: []string{"g-ann"}, context: from})
 			s.carryOut(asked{subject: assistant, action: "document.write", resource: document, forUser: "ann", grants: []string{"g-ann"}, context: from})

@@ -114,7 +114,7 @@ func scenarios() []scenario {
 			s.on(90.1, func() { s.carryOut(as(ref("user", "ben")).from("environment", "test")) })
 			s.on(90.2, func() { s.carryOut(as(ref("user", "ben")).from("environment", "production")) })
 		}, []string{"shared-credential gateway-2"}, aver.SeverityHigh, func(s *story) { // more than a day apart
-			s.on(94, func() { s.carryOut(as(ref("user", "ben")).from("environment", "test")) })
+			s.on(96, func() { s.carryOut(as(ref("user", "ben")).from("environment", "test")) })
 		}},
 		{"shared-credential", func(s *story) { // one key in the hands of two identities
 			other := ref("service_account", "reporting")
@@ -594,6 +594,9 @@ func TestRules(t *testing.T) {
 	covered := map[string]bool{}
 	for n, x := range scenarios() {
 		covered[x.rule] = true
+		if raced && n%6 != 0 {
+			continue // each is told in one world by TestAllThatWasPlantedIsFound, and a scanner is for one goroutine
+		}
 		t.Run(fmt.Sprintf("%s %d", x.rule, n), func(t *testing.T) {
 			t.Parallel()
 			report := scene(t, x.gap).found(gaps.Defaults())

@@ -1,0 +1,5 @@
+//go:build !race
+
+package gaps_test
+
+const raced = false
