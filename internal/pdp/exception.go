@@ -2,21 +2,30 @@ package pdp
 
 import (
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
 )
+
+// exceptions lists the active exceptions that can help the acting party. One is a
+// person's own: it neither reaches the administration of Aver, nor passes along a
+// chain.
+func (d *decider) exceptions() []*authority.Exception {
+	if d.q.administrative || d.q.actingFor {
+		return nil
+	}
+	return d.st.ExceptionsOf(d.q.Request.Subject.Ref, d.now)
+}
 
 // excepted asks the active exceptions of the acting party, in the order in which
 // they were requested, where the policies do not allow: an exception that covers
 // the request stands in for a permit, and sets aside the forbids that may be
 // overridden by its kind. It lifts nothing unless it lifts all. The first that
-// does ends the list; lifted says what it did, nil if there is none.
-//
-// An exception is a person's own: it neither reaches the administration of Aver, nor passes along a chain, nor helps
+// does ends the list; lifted says what it did, nil if there is none. None helps
 // where a policy could not be evaluated.
 func (d *decider) excepted(actor aver.Frame, p principal, entities *world) (frames []aver.Frame, lifted []aver.Reason) {
-	if d.q.administrative || d.q.actingFor || len(actor.Errors) > 0 {
+	if len(actor.Errors) > 0 {
 		return nil, nil
 	}
-	for _, x := range d.st.ExceptionsOf(d.q.Request.Subject.Ref, d.now) {
+	for _, x := range d.exceptions() {
 		result := x.Permit.Authorize(entities, p.request)
 		d.evidence.read(result.Reads())
 		d.evidence.cited = append(d.evidence.cited, x.Event, x.Activated.Event)

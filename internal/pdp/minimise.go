@@ -26,7 +26,7 @@ func minimise(st *authority.State, q *Query, e *Evidence) (kept []byte, omitted 
 	if e.everything || q.administrative { // Aver's own question says nothing that is not meant to be kept
 		return aver.AppendCanonical(nil, q.Request.JSON()), nil
 	}
-	others := e.others
+	others := slices.Clip(e.others)
 	for _, g := range e.grants {
 		if g.Limits != nil {
 			for _, s := range g.Limits.Sums {

@@ -37,7 +37,7 @@ func (e *Evidence) mayRead(path policy.Path) bool {
 
 // reads is all that was read.
 func (e *Evidence) reads() policy.ReadSet {
-	sets := e.others
+	sets := slices.Clip(e.others)
 	for _, r := range e.results {
 		sets = append(sets, r.Reads())
 	}
@@ -222,13 +222,14 @@ func (d *decider) request(principal types.EntityUID, chain []link, part queryPar
 // readContext finds out what of the context evaluations can read, so that nothing
 // else is made for them.
 func (d *decider) readContext() {
-	all := []policy.ContextReads{d.q.Policies(d.st).ContextReads()}
-	switch {
-	case d.whole || len(d.st.ExceptionsOf(d.q.Request.Subject.Ref, d.now)) > 0:
-		all[0] = policy.AllOfContext
-	default:
+	all := []policy.ContextReads{policy.AllOfContext}
+	if !d.whole {
+		all[0] = d.q.Policies(d.st).ContextReads()
 		for _, g := range d.chain {
 			all = append(all, g.Permit.ContextReads())
+		}
+		for _, x := range d.exceptions() {
+			all = append(all, x.Permit.ContextReads())
 		}
 	}
 	for _, reads := range all {
