@@ -80,16 +80,26 @@ type sieveCache struct {
 }
 
 func (c *sieveCache) get(results []Result, same bool, make func() RequestSieves) RequestSieves {
-	var buf [128]byte
-	key := append(buf[:0], 0)
-	if same {
-		key[0] = 1
-	}
+	// The parts and parties of a request meet the same few groups again and again,
+	// in any order: each counts once.
+	var few [16]uint64
+	groups := few[:0]
 	for _, r := range results {
 		if r.group == 0 {
 			return make()
 		}
-		key = binary.NativeEndian.AppendUint64(key, r.group)
+		if !slices.Contains(groups, r.group) {
+			groups = append(groups, r.group)
+		}
+	}
+	slices.Sort(groups)
+	var buf [1 + 8*len(few)]byte
+	key := append(buf[:0], 0)
+	if same {
+		key[0] = 1
+	}
+	for _, g := range groups {
+		key = binary.NativeEndian.AppendUint64(key, g)
 	}
 	c.mu.RLock()
 	found, ok := c.of[string(key)]
