@@ -18,18 +18,19 @@ func (r *reporter) standingExcess() {
 	for _, a := range r.st.Policies().Actions() {
 		known[a] = true
 	}
+	// What was let go of may have been used: then nothing is said to be unused.
 	for _, g := range r.st.Grants() {
-		if g.Revoked == nil && (g.Expires == 0 || r.now < g.Expires) && g.NotBefore <= r.now {
+		if r.grants.dropped == 0 && g.Revoked == nil && (g.Expires == 0 || r.now < g.Expires) && g.NotBefore <= r.now {
 			r.grant(g, known)
 		}
 	}
 	for _, i := range r.st.Identities() {
-		if i.Kind.Machine() && i.Status == aver.Active && (i.Expires == 0 || r.now < i.Expires) {
+		if r.identities.dropped == 0 && i.Kind.Machine() && i.Status == aver.Active && (i.Expires == 0 || r.now < i.Expires) {
 			r.identity(i)
 		}
 	}
 	for _, c := range r.st.Credentials() {
-		if c.Role == aver.RoleAdmin && c.Revoked == nil && (c.Expires == 0 || r.now < c.Expires) {
+		if r.credentials.dropped == 0 && c.Role == aver.RoleAdmin && c.Revoked == nil && (c.Expires == 0 || r.now < c.Expires) {
 			r.administrator(c)
 		}
 	}

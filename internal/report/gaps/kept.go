@@ -5,10 +5,11 @@ import "container/list"
 // kept is a map that holds a bounded number of values: beyond it, the one that
 // was not asked for the longest is let go.
 type kept[K comparable, V any] struct {
-	max   int
-	items map[K]*list.Element
-	order *list.List  // of keptItem, the latest first
-	drop  func(K, *V) // called for what is let go; may be nil
+	max     int
+	dropped uint64 // how many values were let go of
+	items   map[K]*list.Element
+	order   *list.List  // of keptItem, the latest first
+	drop    func(K, *V) // called for what is let go; may be nil
 }
 
 type keptItem[K comparable, V any] struct {
@@ -29,6 +30,7 @@ func (k *kept[K, V]) at(key K) *V {
 	if len(k.items) >= k.max {
 		oldest := k.order.Back().Value.(*keptItem[K, V])
 		k.delete(oldest.key)
+		k.dropped++
 		if k.drop != nil {
 			k.drop(oldest.key, &oldest.value)
 		}

@@ -3,6 +3,7 @@ package gaps
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/aver-authz/aver"
@@ -29,6 +30,7 @@ func (s *Scanner) Report(ctx context.Context, now aver.Time) (*aver.GapReport, e
 	r.standingActivities()
 	r.standingExceptions()
 	r.settle()
+	r.forgotten()
 	if s.gone > 0 {
 		for _, gap := range aver.Gaps() {
 			r.unknowns = append(r.unknowns, aver.GapUnknown{Gap: gap, Text: "The payloads of some entries are gone, by expiry or erasure, so what they would show is not known."})
@@ -51,6 +53,25 @@ func (s *Scanner) Report(ctx context.Context, now aver.Time) (*aver.GapReport, e
 		return cmp.Or(cmp.Compare(a.Gap, b.Gap), b.Severity.Compare(a.Severity), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Subject.ID, b.Subject.ID))
 	})
 	return out, nil
+}
+
+// forgotten says what was let go of, there being too much to remember.
+func (r *reporter) forgotten() {
+	tell := func(n uint64, rule Rule, text string) {
+		if n > 0 {
+			r.unknown(rule, fmt.Sprintf(text, n))
+		}
+	}
+	tell(r.identities.dropped, idleIdentity, "What %d identities did was let go of, there being too many: which are idle or shared is not known.")
+	tell(r.credentials.dropped, sharedCredential, "What %d credentials did was let go of, there being too many: which are shared, silent or unused is not known.")
+	tell(r.grants.dropped, idleGrant, "The use of %d grants was let go of, there being too many: which give too much is not known.")
+	tell(r.keys.dropped, noRotation, "%d keys of issuers were let go of, there being too many.")
+	tell(r.duties.dropped, conflictingUsed, "%d resources were let go of, there being too many: duties that were exercised on them may have conflicted.")
+	if n := r.sightings.dropped; n > 0 {
+		for _, gap := range aver.Gaps() {
+			r.unknowns = append(r.unknowns, aver.GapUnknown{Gap: gap, Text: fmt.Sprintf("%d findings were let go of, there being too many.", n)})
+		}
+	}
 }
 
 func people(st *authority.State) map[string]*authority.Identity {

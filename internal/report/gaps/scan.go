@@ -28,10 +28,10 @@ import (
 
 // Bounds of what a scanner remembers.
 const (
-	findingsKept = 20_000
-	partiesKept  = 50_000  // identities, credentials, grants: of each
-	openKept     = 100_000 // permits of which no end was reported
-	dutiesKept   = 50_000  // resources on which conflicting duties were exercised
+	findingsKept = 5_000
+	partiesKept  = 20_000 // identities, credentials, grants: of each
+	openKept     = 20_000 // permits of which no end was reported
+	dutiesKept   = 20_000 // resources on which conflicting duties were exercised
 )
 
 // Scanner finds gaps in two logs. It is for one goroutine at a time.
