@@ -20,7 +20,7 @@ const gapsEvery = 10 * time.Minute
 
 // reportsMost bounds how many of the latest entries of the decision log a report looks at here, so that it is made while
 // somebody waits. aver report --data looks at all.
-const reportsMost = 100_000
+const reportsMost = 50_000
 
 // report answers the questions about one decision, agent, workflow or partner.
 func (s *Server) report(ctx context.Context, kind, of string) (*onepage.Page, error) {
