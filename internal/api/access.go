@@ -10,6 +10,7 @@ import (
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
+	"github.com/aver-authz/aver/internal/pap"
 )
 
 // evidenceUse is the action that somebody who wants evidence asks the bundle administration to be allowed; "" is for
@@ -47,10 +48,7 @@ func (a *API) recordEvidenceAccess(c *call, use evidenceUse, query string) error
 	if query != "" {
 		digest = aver.Digest([]byte(query))
 	}
-	thing := aver.Party{Ref: aver.Ref{Type: aver.ReservedPrefix + "Evidence", ID: c.URL.Path}}
-	if digest != "" {
-		thing.Properties = aver.Properties{"query_digest": digest}
-	}
+	thing := pap.Evidence(c.URL.Path, digest)
 	at := a.state()
 	key := accessKey(sha256.Sum256(aver.AppendCanonical(nil, []any{
 		who.Name, who.Method, string(who.Role), who.Principal().String(), string(use), thing.ID, digest, who.Purpose, int64(at.Size()),

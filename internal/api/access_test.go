@@ -113,3 +113,23 @@ func TestEvidenceRoutesAreRecorded(t *testing.T) {
 		}
 	}
 }
+
+// What is asked for stands in the record as it can be read again, however long and odd the path: a record that can't be
+// decided again would make the whole log useless to who verifies it.
+func TestEvidenceAccessWithOddPaths(t *testing.T) {
+	s := startDocs(t)
+	for _, path := range []string{
+		"/v1/decisions/" + strings.Repeat("a", 3000), "/v1/decisions/" + strings.Repeat("%22", 1000) + "/why",
+		"/v1/decisions/%ff%fe", "/v1/decisions/%00%0a", "/v1/decisions/%e2%80%ae%ef%bf%be", "/v1/events/%c3%28",
+	} {
+		before := s.recorded()
+		if x := s.as(aver.RoleAuditor, "GET", path, nil); x.status != 404 {
+			t.Errorf("%.40s: status %d: %s", path, x.status, x.body)
+		}
+		request := s.lastAccess(before + 1)["request"].(map[string]any)
+		delete(request["context"].(map[string]any), "aver")
+		if _, err := aver.ParseRequest(request); err != nil {
+			t.Errorf("%.40s: the record can't be read again: %v", path, err)
+		}
+	}
+}

@@ -48,6 +48,16 @@ func (p *Point) Permit(ctx context.Context, who Administrator, action string, re
 	return answer.EvaluationID, nil
 }
 
+// Evidence is what somebody who wants evidence asks for, as policies see it: the path of their request, and the digest of
+// its query; "" if there is none.
+func Evidence(path, query string) aver.Party {
+	var properties map[string]any
+	if query != "" {
+		properties = map[string]any{"query_digest": query}
+	}
+	return party("Evidence", path, properties)
+}
+
 // now is the clock's time, or that of the last event if the clock fell behind it.
 func (p *Point) now(st *authority.State) aver.Time { return max(aver.TimeOf(p.o.Now()), st.Time()) }
 

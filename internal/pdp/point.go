@@ -114,14 +114,28 @@ func durable(ctx context.Context, ticket *ledger.Ticket, origin string) (aver.Re
 }
 
 // Administer decides whether a change of the authority may be made, and waits
-// until the record is durable. Its PEP is Aver itself.
+// until the record is durable. Its PEP is Aver itself. What could not be read
+// again from the record is refused, as the API does with what others ask: a
+// record that nobody can decide again is no evidence.
 func (p *Point) Administer(ctx context.Context, req *aver.Request) (*aver.Answer, error) {
+	if err := readable(req); err != nil {
+		return nil, fmt.Errorf("%s can't be recorded: %w", req.Action.Name, err)
+	}
 	st, head := p.o.State()
 	pending, err := p.submit(st, head, NewAdministration(req), aver.PEP{Credential: aver.Self}, nil, p.log.Enqueue)
 	if err != nil {
 		return nil, err
 	}
 	return pending.Wait(ctx)
+}
+
+func readable(req *aver.Request) error {
+	text, err := req.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	var again aver.Request
+	return again.UnmarshalJSON(text)
 }
 
 // Decide decides a query for a PEP and waits until the record is durable. The
