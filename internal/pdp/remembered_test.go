@@ -16,36 +16,46 @@ import (
 	"github.com/aver-authz/aver/internal/policy"
 )
 
-// readers are policies that read the context in all ways in which they can, each
+// readers are policies that read the context in all ways in which they can, most
 // for some requests only, so that there are many groups of them.
-const readers = `
-@id("all") permit (principal, action, resource);
-@id("a") forbid (principal, action == Action::"a", resource) when { context has x && context.x == 1 };
-@id("b") forbid (principal, action == Action::"b", resource) when { context has deep && context.deep has x && context.deep.x == 1 };
-@id("ab") forbid (principal, action in [Action::"a", Action::"b"], resource is doc) when { resource has secret && resource.secret };
-@id("whole") forbid (principal, action == Action::"w", resource) when { context == {} };
-@id("built") forbid (principal, action == Action::"r", resource) when { {c: context}.c has y && {c: context}.c.y == "no" };
-@id("if") forbid (principal, action == Action::"i", resource) when { (if resource has secret then context else context.deep) has x };
-@id("aver") forbid (principal, action == Action::"v", resource) when { (if context has x then context.aver else {hops: 9, now: context.aver.now}).hops == 1 };
-@id("late") forbid (principal, action == Action::"t", resource) when { context.aver.now > datetime("2030-01-01") };
-@id("signal") forbid (principal is user, action == Action::"s", resource) when { context.aver has signals && context.aver.signals has session };
-@id("token") forbid (principal, action == Action::"k", resource) when { context.aver has token && context.aver.token.issuer like "https://bad*" };
-@id("origin") forbid (principal is ai_agent, action, resource) when { context.aver.origin has y && context.aver.origin.y == "no" };
-@id("part") forbid (principal, action, resource is batch) when { context.aver has part && context.aver.part has secret && context.aver.part.secret };
-@id("fails") forbid (principal, action == Action::"f", resource) when { context.x > 0 };
-@id("gate") @gate("challenge") @acr_values("phr") forbid (principal, action == Action::"g", resource)
-unless { context has auth && context.auth has acr && context.auth.acr == "phr" };
-@id("gate-doc") @gate("restrict") @obligation("o") forbid (principal, action, resource is doc) when { resource has y };
-@id("sealed") @overridable("break_glass") forbid (principal, action == Action::"x", resource) when { context has deep };
-`
+var readers = []string{
+	`@id("a") forbid (principal, action == Action::"a", resource) when { context has x && context.x == 1 };`,
+	`@id("b") forbid (principal, action == Action::"b", resource) when { context has deep && context.deep has x && context.deep.x == 1 };`,
+	`@id("ab") forbid (principal, action in [Action::"a", Action::"b"], resource is doc) when { resource has secret && resource.secret };`,
+	`@id("user") forbid (principal, action, resource is user) when { resource has secret && resource.secret };`,
+	`@id("whole") forbid (principal, action == Action::"a", resource) when { context == {aver: context.aver} };`,
+	`@id("vouched") forbid (principal, action == Action::"b", resource) when { context.aver == {} || context.aver.hops == 2 };`,
+	`@id("built") forbid (principal, action == Action::"a", resource) when { {c: context}.c has y && {c: context}.c.y == "no" };`,
+	`@id("if") forbid (principal, action == Action::"b", resource) when { (if resource has secret then context else {x: 0}) has x };`,
+	`@id("either") forbid (principal, action == Action::"c", resource) when { (if context has x then context.aver else {hops: 9}).hops == 1 };`,
+	`@id("late") forbid (principal, action == Action::"c", resource) when { context.aver.now > datetime("2030-01-01") };`,
+	`@id("signal") forbid (principal is user, action == Action::"c", resource) when { context.aver has signals && context.aver.signals has session };`,
+	`@id("token") forbid (principal, action == Action::"c", resource) when { context.aver has token && context.aver.token.issuer like "https://bad*" };`,
+	`@id("origin") forbid (principal is ai_agent, action, resource) when { context.aver.origin has y && context.aver.origin.y == "no" };`,
+	`@id("chain") forbid (principal is ai_agent, action, resource) when { context.aver.chain.contains(resource) };`,
+	`@id("part") forbid (principal, action, resource is batch) when { context.aver has part && context.aver.part has secret && context.aver.part.secret };`,
+	`@id("asked") forbid (principal, action, resource) when { context.aver.action has y && context.aver.action.y == "no" };`,
+	`@id("fails") forbid (principal, action == Action::"d", resource) when { context.x > 0 };`,
+	`@id("tool") forbid (principal, action == Action::"d", resource) when { context.aver has tool && context.aver.tool == "hammer" };`,
+	`@id("phr") @gate("challenge") @acr_values("phr") forbid (principal, action, resource is doc) unless { context has auth && context.auth.acr == "phr" };`,
+	`@id("ask") @gate("escalate") @approvers("leads") forbid (principal, action == Action::"c", resource) when { context has x };`,
+	`@id("o") @gate("restrict") @obligation("o") forbid (principal, action, resource is user) when { resource has y };`,
+	`@id("sealed") @overridable("break_glass") forbid (principal, action == Action::"x", resource) when { context has deep };`,
+}
+
+// conditions are those of grants.
+var conditions = []string{
+	`context has limit && [context].contains(context) && context.limit < 5`, `!(context.aver has signals.device_risk)`,
+	`(if context has limit then context else {limit: 0}).limit < 5`, `context.aver.hops < 2`, `!(resource has secret)`, `true`,
+}
 
 // readersWorld is a state with such policies, built anew.
-func readersWorld(t testing.TB) *world {
-	w := newWorld(t, "")
+func readersWorld(t testing.TB, policies, conditions []string) *world {
+	w := &world{t: t, st: authority.New()}
 	b, err := policy.Load(map[string][]byte{
 		"bundle.yaml": []byte("name: test\nretain: [context.ticket]\nsensitive: [resource.iban]\n" +
 			"exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n"),
-		"main.cedar": []byte(readers),
+		"main.cedar": []byte(`@id("all") permit (principal, action, resource);` + strings.Join(policies, "\n")),
 	}, "test")
 	if err != nil {
 		t.Fatal(err)
@@ -53,16 +63,15 @@ func readersWorld(t testing.TB) *world {
 	w.publish(b)
 	w.agent("bot", nil)
 	w.agent("sub", nil)
-	everything := []aver.ResourceScope{{Type: "doc"}, {Type: "batch"}, {Type: "user"}}
-	actions := strings.Split("abwrivtskfgx", "")
-	w.grant(aver.Grant{
-		ID: "g", From: alice, To: bot, Actions: actions, Resources: everything, Depth: 1,
-		Condition: `context has limit && [context].contains(context) && context.limit < 5`,
-	})
-	w.grant(aver.Grant{ID: "h", From: bot, To: sub, Parent: "g", Actions: actions, Resources: everything, Condition: `!(context.aver has signals.device_risk)`})
-	w.grant(aver.Grant{ID: "n", From: alice, To: bot, Actions: actions, Resources: everything,
-		Limits: &aver.GrantLimits{Sums: []aver.SumLimit{{Attribute: "context.amounts.eur", Max: 100}}}})
 	w.exception()
+	actions := []string{"a", "b", "c", "d", "x"}
+	everything := []aver.ResourceScope{{Type: "doc"}, {Type: "batch"}, {Type: "user"}}
+	w.grant(aver.Grant{ID: "g", From: alice, To: bot, Actions: actions, Resources: everything, Depth: 1, Condition: conditions[0]})
+	w.grant(aver.Grant{ID: "h", From: bot, To: sub, Parent: "g", Actions: actions, Resources: everything, Condition: conditions[1]})
+	w.grant(aver.Grant{
+		ID: "n", From: alice, To: bot, Actions: actions, Resources: everything,
+		Limits: &aver.GrantLimits{Sums: []aver.SumLimit{{Attribute: "context.amounts.eur", Max: 100}}},
+	})
 	w.signal("session-revoked", aver.Ref{Type: "session", ID: "s-1"}, "", nil)
 	w.signal("risk-level-change", aver.Ref{Type: "device", ID: "d-1"}, "", map[string]any{"current_level": "HIGH"})
 	return w
@@ -88,7 +97,7 @@ func readersRequest(t *rapid.T) string {
 	members := func(label string, of map[string][]string) string {
 		var out []string
 		for _, name := range sortedNames(of) {
-			if v := rapid.SampledFrom(append([]string{"", ""}, of[name]...)).Draw(t, label+name); v != "" {
+			if v := rapid.SampledFrom(append([]string{"", "", ""}, of[name]...)).Draw(t, label+name); v != "" {
 				out = append(out, fmt.Sprintf("%q:%s", name, v))
 			}
 		}
@@ -105,7 +114,7 @@ func readersRequest(t *rapid.T) string {
 	subject := rapid.SampledFrom([]string{`"user","id":"alice"`, `"user","id":"eve"`, `"ai_agent","id":"bot"`, `"ai_agent","id":"sub"`}).Draw(t, "subject")
 	resource := rapid.SampledFrom([]string{`"doc","id":"1"`, `"batch","id":"1"`, `"user","id":"alice"`, `"user","id":"eve"`}).Draw(t, "resource")
 	return fmt.Sprintf(`{"subject":{"type":%s,"properties":%s},"action":{"name":%q,"properties":%s},"resource":{"type":%s,"properties":%s},"context":%s}`,
-		subject, members("s", attributes), rapid.SampledFrom(strings.Split("abwrivtskfgx", "")).Draw(t, "action"),
+		subject, members("s", attributes), rapid.SampledFrom([]string{"a", "b", "c", "d", "x"}).Draw(t, "action"),
 		members("a", map[string][]string{"y": {`"no"`}, "tool": {`"hammer"`}}), resource, members("r", attributes), members("c", context))
 }
 
@@ -123,49 +132,53 @@ func sortedNames(m map[string][]string) []string {
 // tokens and signals included. And what a record keeps does not depend on which
 // requests came before, though the sieves are remembered (D2, G3).
 func TestDecisionsAndRecordsDoNotDependOnWhatIsRemembered(t *testing.T) {
-	warm := readersWorld(t)
 	outcomes := map[aver.Outcome]int{}
 	rapid.Check(t, func(rt *rapid.T) {
-		text := readersRequest(rt)
-		var tok *aver.Token
-		if issuer := rapid.SampledFrom([]string{"", "", "https://good.example", "https://bad.example"}).Draw(rt, "issuer"); issuer != "" {
-			tok = token(start+10_000, nil, func(t *aver.Token) { t.Issuer, t.Session = issuer, "s-1" })
-		}
-		record := func(st *authority.State, text string) (*aver.Record, []string) {
-			req := request(t, text)
-			req.Token = tok
-			q := pdp.NewQuery(req)
-			d, e := pdp.Decide(st, q, start+10_000, nil)
-			if whole := pdp.DecideWhole(st, q, start+10_000, nil); !bytes.Equal(whole.AppendCanonical(nil), d.AppendCanonical(nil)) {
-				rt.Fatalf("%s\nwith what policies read:\n%s\nwith everything:\n%s", text, d.AppendCanonical(nil), whole.AppendCanonical(nil))
+		policies := rapid.SliceOfNDistinct(rapid.SampledFrom(readers), 1, 6, rapid.ID).Draw(rt, "policies")
+		conditions := []string{rapid.SampledFrom(conditions).Draw(rt, "g"), rapid.SampledFrom(conditions).Draw(rt, "h")}
+		warm := readersWorld(t, policies, conditions)
+		for range 6 {
+			text := readersRequest(rt)
+			var tok *aver.Token
+			if issuer := rapid.SampledFrom([]string{"", "", "https://good.example", "https://bad.example"}).Draw(rt, "issuer"); issuer != "" {
+				tok = token(start+10_000, nil, func(t *aver.Token) { t.Issuer, t.Session = issuer, "s-1" })
 			}
-			r, disclosures, err := pdp.NewRecord(st, q, d, e, pdp.Circumstances{Random: zeros{}})
-			if err != nil {
-				rt.Fatal(err)
+			record := func(st *authority.State, text string) (*aver.Record, []string) {
+				req := request(t, text)
+				req.Token = tok
+				q := pdp.NewQuery(req)
+				d, e := pdp.Decide(st, q, start+10_000, nil)
+				if whole := pdp.DecideWhole(st, q, start+10_000, nil); !bytes.Equal(whole.AppendCanonical(nil), d.AppendCanonical(nil)) {
+					rt.Fatalf("%s\nwith what policies read:\n%s\nwith everything:\n%s", text, d.AppendCanonical(nil), whole.AppendCanonical(nil))
+				}
+				r, disclosures, err := pdp.NewRecord(st, q, d, e, pdp.Circumstances{Random: zeros{}})
+				if err != nil {
+					rt.Fatal(err)
+				}
+				r.Salt = ""
+				return r, disclosures
 			}
-			r.Salt = ""
-			return r, disclosures
-		}
-		got, disclosures := record(warm.st, text)
-		outcomes[got.Decision.Outcome]++
-		want, _ := record(readersWorld(t).st, text)
-		if !bytes.Equal(got.AppendCanonical(nil), want.AppendCanonical(nil)) {
-			rt.Fatalf("%s\nafter others:\n%s\nby itself:\n%s", text, got.AppendCanonical(nil), want.AppendCanonical(nil))
-		}
-		kept, missing, err := pdp.Reopen(got.Request, got.Token, disclosures)
-		if err != nil || len(missing) > 0 {
-			rt.Fatal(missing, err)
-		}
-		d, e := pdp.Decide(warm.st, pdp.NewQuery(kept), start+10_000, nil)
-		if !bytes.Equal(d.AppendCanonical(nil), got.Decision.AppendCanonical(nil)) {
-			rt.Fatalf("%s\nkept %s\ndecided\n%s\nagain\n%s", text, got.Request, got.Decision.AppendCanonical(nil), d.AppendCanonical(nil))
-		}
-		if lacks := e.Lacks(got.Omitted); len(lacks) > 0 {
-			rt.Fatalf("%s\nthe record omits %q, which its own policies read", text, lacks)
-		}
-		again, _, err := pdp.NewRecord(warm.st, pdp.NewQuery(kept), d, e, pdp.Circumstances{Random: zeros{}})
-		if err != nil || !bytes.Equal(again.Request, got.Request) { // what is minimal is not reduced further
-			rt.Fatalf("%s\nkept %s\nof which is kept %s, %v", text, got.Request, again.Request, err)
+			got, disclosures := record(warm.st, text)
+			outcomes[got.Decision.Outcome]++
+			want, _ := record(readersWorld(t, policies, conditions).st, text)
+			if !bytes.Equal(got.AppendCanonical(nil), want.AppendCanonical(nil)) {
+				rt.Fatalf("%s\nafter others:\n%s\nby itself:\n%s", text, got.AppendCanonical(nil), want.AppendCanonical(nil))
+			}
+			kept, missing, err := pdp.Reopen(got.Request, got.Token, disclosures)
+			if err != nil || len(missing) > 0 {
+				rt.Fatal(missing, err)
+			}
+			d, e := pdp.Decide(warm.st, pdp.NewQuery(kept), start+10_000, nil)
+			if !bytes.Equal(d.AppendCanonical(nil), got.Decision.AppendCanonical(nil)) {
+				rt.Fatalf("%s\nkept %s\ndecided\n%s\nagain\n%s", text, got.Request, got.Decision.AppendCanonical(nil), d.AppendCanonical(nil))
+			}
+			if lacks := e.Lacks(got.Omitted); len(lacks) > 0 {
+				rt.Fatalf("%s\nthe record omits %q, which its own policies read", text, lacks)
+			}
+			again, _, err := pdp.NewRecord(warm.st, pdp.NewQuery(kept), d, e, pdp.Circumstances{Random: zeros{}})
+			if err != nil || !bytes.Equal(again.Request, got.Request) { // what is minimal is not reduced further
+				rt.Fatalf("%s\nkept %s\nof which is kept %s, %v", text, got.Request, again.Request, err)
+			}
 		}
 	})
 	if len(outcomes) < 4 {
@@ -180,7 +193,7 @@ func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 // Evaluations and what is remembered of them are shared by all requests at once.
 func TestRecordsOfManyAtOnce(t *testing.T) {
-	w := readersWorld(t)
+	w := readersWorld(t, readers, conditions)
 	texts := make([]string, 200)
 	for i := range texts {
 		texts[i] = rapid.Custom(readersRequest).Example(i)
@@ -200,7 +213,7 @@ func TestRecordsOfManyAtOnce(t *testing.T) {
 	for i, text := range texts {
 		want[i] = payload(w.st, text)
 	}
-	fresh := readersWorld(t)
+	fresh := readersWorld(t, readers, conditions)
 	var wg sync.WaitGroup
 	for n := range 4 {
 		wg.Go(func() {
