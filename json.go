@@ -92,7 +92,8 @@ func ParseJSON(text []byte, limits Limits) (any, error) {
 		p.text = string(text[:p.limits.Bytes])
 		return nil, p.errorAt(p.limits.Bytes, "the text is longer than %d bytes", p.limits.Bytes)
 	}
-	p.text = string(text) // copied once: all strings in what is returned are parts of it
+	p.text = string(text) // copied once
+	p.share = len(text) <= maxShared
 	p.valid = utf8.ValidString(p.text)
 	if strings.HasPrefix(p.text, "\uFEFF") {
 		return nil, p.errorAt(0, "the text begins with a byte order mark, which JSON does not have")
@@ -112,11 +113,16 @@ func ParseJSON(text []byte, limits Limits) (any, error) {
 	return v, nil
 }
 
+// maxShared is how long a text may be, in bytes, for its strings to be parts of one
+// copy: who keeps a name out of it for long keeps all of it.
+const maxShared = 4 << 10
+
 var jsonParsers = sync.Pool{New: func() any { return &jsonParser{path: make([]string, 0, 8), names: make([]string, 0, 16)} }}
 
 type jsonParser struct {
 	text    string
 	valid   bool // the whole text is UTF-8
+	share   bool // strings in what is returned may be parts of the text
 	pos     int
 	members int
 	limits  Limits
@@ -360,6 +366,9 @@ func (p *jsonParser) string() (string, error) {
 				return "", p.errorAt(start, notUTF8)
 			}
 			p.pos = i + 1
+			if !p.share {
+				raw = strings.Clone(raw)
+			}
 			return raw, nil
 		case c == '\\' || c < 0x20:
 			return p.escapedString(start)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -301,4 +302,27 @@ func TestPropertiesUnmarshalJSON(t *testing.T) {
 			t.Errorf("%s: %#v, %v; want %#v", c.text, got, err, c.want)
 		}
 	}
+}
+
+// Who keeps a name out of a large text, as what follows open authorizations does,
+// does not keep the text with it.
+func TestNamesDoNotKeepALargeText(t *testing.T) {
+	text := []byte(`{"id":"alice","padding":"` + strings.Repeat("x", 1<<20-100) + `"}`)
+	var before, after runtime.MemStats
+	kept := make([]string, 32)
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range kept {
+		v, err := ParseJSON(text, Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept[i] = v.(map[string]any)["id"].(string)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+		t.Errorf("%d names of 5 bytes keep %d bytes", len(kept), grown)
+	}
+	runtime.KeepAlive(kept)
 }
