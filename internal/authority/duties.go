@@ -107,6 +107,9 @@ func (s *State) uninvolved(a *Approval, who aver.Ref, now aver.Time) error {
 	if c, ok := s.credentialNames.get(a.By.Name); ok && c.Subject != nil && *c.Subject == who || a.By.Subject == who {
 		return fmt.Errorf("%s asked for the approval, so somebody else has to answer it", who)
 	}
+	if s.isMachine(who) {
+		return fmt.Errorf("%s is a machine, and only people approve", who)
+	}
 	if i, ok := s.identities.get(who); ok {
 		switch {
 		case i.Status != aver.Active:

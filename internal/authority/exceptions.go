@@ -134,8 +134,20 @@ func (s *State) among(who aver.Ref, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return s.isIn(who, aver.ApproverRef(name)) })
 }
 
-// asPerson checks that a credential that acts for somebody is theirs.
+// isMachine tells whether somebody is software: as registered, or else by the type.
+func (s *State) isMachine(who aver.Ref) bool {
+	if i, ok := s.identities.get(who); ok {
+		return i.Kind.Machine()
+	}
+	return aver.KindOfType(who.Type).Machine()
+}
+
+// asPerson checks that somebody is no machine, and that a credential that acts for
+// them is theirs.
 func (s *State) asPerson(who aver.Ref, m Mark) error {
+	if s.isMachine(who) {
+		return fmt.Errorf("%s is a machine, and only a person answers for this", who)
+	}
 	if m.By.ByToken() && m.By.Subject != who {
 		return fmt.Errorf("the token was that of %s, not of %s", m.By.Subject, who)
 	}
@@ -166,6 +178,8 @@ func (s *State) exceptionRequested(r *aver.ExceptionRequest, m Mark) error {
 		return fmt.Errorf("subject: %s is not an active, registered human user, so nobody in particular would answer for what is done", r.Subject)
 	case r.Duration > rule.Max:
 		return fmt.Errorf("duration: %d seconds is more than the %d that are allowed", r.Duration, rule.Max)
+	case s.isMachine(r.Approver):
+		return fmt.Errorf("approver: %s is a machine, and only a person answers for an exception", r.Approver)
 	case !s.among(r.Approver, rule.Approvers):
 		return fmt.Errorf("approver: %s is none of those who approve exceptions of the kind %s", r.Approver, r.Kind)
 	}
