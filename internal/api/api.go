@@ -233,7 +233,7 @@ const maxRequestID = 256
 
 // ServeHTTP implements [http.Handler].
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodPost {
+	if r.Method == http.MethodPost && r.URL.RawPath == "" { // else it is escaped in a way that only the router can tell about
 		if h := a.direct[r.URL.Path]; h != nil {
 			h(w, r)
 			return
