@@ -217,7 +217,7 @@ policy enforcement points never arrived, as far as the server remembers.`,
 			return c.printJSON(r)
 		}
 		c.printf("since %s\n", timeText(r.Since))
-		c.printf("open authorizations: %d, of which %d have ended and %d are without an outcome for more than %s\n",
+		c.printf("open authorizations: %d, of which %d are known to have ended and %d are without an outcome for more than %s\n",
 			r.Open, r.Withdrawn, r.WithoutOutcome, older)
 		c.printf("activities without a decision: %d\n", r.Orphans)
 		for _, code := range aver.FindingCodes() {

@@ -124,7 +124,7 @@ func registerTracker(r prometheus.Registerer, t *activity.Tracker) error {
 	}{
 		{"aver_authorizations_open", "Allowed decisions of which no end was reported.",
 			func(r aver.Reconciliation) float64 { return float64(r.Open) }},
-		{"aver_authorizations_withdrawn", "Open authorizations that have ended meanwhile.",
+		{"aver_authorizations_withdrawn", "Open authorizations that are known to have ended meanwhile; those of PEPs that name no instance and never asked for withdrawals are not followed.",
 			func(r aver.Reconciliation) float64 { return float64(r.Withdrawn) }},
 		{"aver_authorizations_without_outcome", "Open authorizations that are older than ten minutes.",
 			func(r aver.Reconciliation) float64 { return float64(r.WithoutOutcome) }},
