@@ -21,9 +21,9 @@ func (c *cli) logWitnesses() *cobra.Command {
 	return c.reads(&cobra.Command{
 		Use:   "witnesses",
 		Short: "Show which witnesses cosign the logs, and how far they are",
-		Long: `Witnesses cosign checkpoints, so that the operator can't show two histories (C2SP tlog-witness). They are
-configured in witnesses.yaml in the data directory. From a server it shows what their last answers were; from a
-data directory what was kept of them.
+		Long: `Witnesses cosign checkpoints, so that the operator can't show two histories (C2SP tlog-witness). They
+are configured in witnesses.yaml in the data directory. From a server it shows what their last answers
+were; from a data directory what was kept of them.
 
 Exit status: 1 if a witness has seen another history of a log under its key.`,
 		Example: "  aver log witnesses\n  aver log witnesses --data ./data --json",

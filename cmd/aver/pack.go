@@ -27,7 +27,8 @@ func (c *cli) pack() *cobra.Command {
 	var digest bool
 	var purposes strings.Builder
 	for _, p := range evidence.Purposes {
-		fmt.Fprintf(&purposes, "  %-23s %s\n", p.ID, p.Text)
+		name, what, _ := strings.Cut(p.Text, ": ")
+		fmt.Fprintf(&purposes, "  %-23s %s\n%s", p.ID, name, indented(what))
 	}
 	cmd := &cobra.Command{
 		Use:   "pack --query Q -o FILE.html|FILE.zip",
@@ -292,4 +293,23 @@ func stateWord(s evidence.State) string {
 		return "not checked"
 	}
 	return string(s)
+}
+
+// indented breaks a text into lines that fit a terminal, below the purpose they explain.
+func indented(text string) string {
+	const width, before = 75, "                            "
+	var out strings.Builder
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			fmt.Fprintf(&out, "%s%s\n", before, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	fmt.Fprintf(&out, "%s%s\n", before, line)
+	return out.String()
 }

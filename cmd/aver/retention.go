@@ -19,9 +19,9 @@ func (c *cli) retention() *cobra.Command {
 	return noun(&cobra.Command{
 		Use:   "retention",
 		Short: "For how long records are kept",
-		Long: `Each record of the decision log is of a retention class; without a rule its class is kept for ever. Once the
-period of its class is over, a record is erased: its leaf, and with it every proof, stays for ever, and an event
-says what went and why. A rule takes two people: one proposes it, another approves it.`,
+		Long: `Each record of the decision log is of a retention class; without a rule its class is kept for ever. Once
+the period of its class is over, a record is erased: its leaf, and with it every proof, stays for ever,
+and an event says what went and why. A rule takes two people: one proposes it, another approves it.`,
 		Example: `  aver retention set payments --period 7y --action "payment.*" --reason "tax code"
   aver retention approve payments
   aver retention list
@@ -161,8 +161,9 @@ func (c *cli) retentionRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Erase what is due, now",
-		Long: `Erases what is due and not held: the server does so by itself once a day, and soon after something was approved.
-It makes way for decisions, so much of it can take longer than a request; then it goes on behind it.`,
+		Long: `Erases what is due and not held. The server does so by itself once a day, and soon after something was
+approved. It makes way for decisions, so much of it can take longer than a request; then it goes on
+behind it.`,
 		Example: "  aver retention run",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -339,9 +340,9 @@ func (c *cli) erase() *cobra.Command {
 	return noun(&cobra.Command{
 		Use:   "erase",
 		Short: "Erase records, or what they disclose about somebody, by two people",
-		Long: `Erasing takes two people: one asks for it, another approves it. Then the server erases what is not held, and says
-in the authority log what went. The leaves stay, and with them every proof; a record that is gone is shown as
-erased, and one whose disclosures are gone as undetermined.`,
+		Long: `Erasing takes two people: one asks for it, another approves it. Then the server erases what is not held,
+and says in the authority log what went. The leaves stay, and with them every proof; a record that is
+gone is shown as erased, and one whose disclosures are gone as undetermined.`,
 		Example: `  aver erase subject customer:c-1024 --reason "GDPR Art. 17, ticket DS-77"
   aver erase request --class payments --until 2020-01-01T00:00:00Z --reason "imported by mistake"
   aver erase approve e-7k2f
@@ -358,9 +359,10 @@ func (c *cli) eraseSubject() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "subject TYPE:ID --reason TEXT",
 		Short: "Ask that what records disclose about somebody be erased",
-		Long: `Of the records that are about somebody, all values of sensitive attributes go; of the others those that name
-them. The records stay, with salted digests in place of the values. The ids of subjects and resources stand in the
-records themselves: where these are personal, erase the records (aver erase request).`,
+		Long: `Of the records that are about somebody, all values of sensitive attributes go; of the others those that
+name them. The records stay, with salted digests in place of the values. The ids of subjects and
+resources stand in the records themselves: where these are personal, erase the records (aver erase
+request).`,
 		Example: `  aver erase subject customer:c-1024 --reason "GDPR Art. 17, ticket DS-77"`,
 		Args:    exactly("TYPE:ID"),
 	}

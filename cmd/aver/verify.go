@@ -25,9 +25,9 @@ decision cites the authority log by its true root. It reads only, and a server m
 Two verdicts, never one. Integrity: the logs are consistent with a key. Trust: it is the key that you
 expected. The second needs the verifier keys (aver log key) from somebody you believe, given with --key;
 without them the keys are those that lie in the directory itself, and trust is not established.
-With --witness it takes the cosignatures of the witnesses that you name as well. With --checkpoint the logs must
-lead to a checkpoint that you have from elsewhere, a witness or a mirror: so a second history under the same
-key is caught.
+With --witness it takes the cosignatures of the witnesses that you name as well. With --checkpoint the
+logs must lead to a checkpoint that you have from elsewhere, a witness or a mirror: so a second history
+under the same key is caught.
 
 With FILE, an evidence pack (aver pack), it checks that instead, ZIP or page: manifest, digests, checkpoints,
 inclusion and consistency proofs, payloads, disclosures, policies; and decides every decision again. No script
