@@ -267,9 +267,9 @@ func first(f *query.Facts, field query.Field) string {
 	for _, t := range f.Terms {
 		if t.Field == field {
 			if t.Type != "" {
-				return t.Type + "/" + t.Text
+				return trail.Plain(t.Type + "/" + t.Text)
 			}
-			return t.Text
+			return trail.Plain(t.Text)
 		}
 	}
 	return "-"

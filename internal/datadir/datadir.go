@@ -369,7 +369,7 @@ func LogDirs(dir string) (authority, decisions string) {
 func Index(dir string) string { return filepath.Join(dir, "index") }
 
 // Searches is the file of the saved queries in a data directory.
-func Searches(dir string) string { return filepath.Join(dir, "state", "searches.json") }
+func Searches(dir string) string { return filepath.Join(dir, "searches.json") }
 
 // Readers are both logs of a data directory, for reading.
 type Readers struct {

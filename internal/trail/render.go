@@ -36,7 +36,7 @@ func (t *Trail) Render(f Format) string {
 // Text tells the story for people, a line or two for each step.
 func (t *Trail) Text() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "%s: %s, %s, %s\n", plain(t.Query), count(t.Decisions, "decision", "decisions"),
+	fmt.Fprintf(&out, "%s: %s, %s, %s\n", Plain(t.Query), count(t.Decisions, "decision", "decisions"),
 		count(t.Activities, "activity", "activities"), count(t.Events, "change of authority", "changes of authority"))
 	if t.More {
 		out.WriteString("Earlier decisions match too and are left out; a higher limit shows them.\n")
@@ -44,9 +44,9 @@ func (t *Trail) Text() string {
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		what, details := s.words()
-		fmt.Fprintf(&out, "\n%3d  %s  %s\n", s.Number, s.Time, plain(what))
+		fmt.Fprintf(&out, "\n%3d  %s  %s\n", s.Number, s.Time, Plain(what))
 		for _, d := range details {
-			fmt.Fprintf(&out, "     %s\n", plain(d))
+			fmt.Fprintf(&out, "     %s\n", Plain(d))
 		}
 		for _, l := range s.After {
 			fmt.Fprintf(&out, "     after %d: %s\n", l.Step, l.Why)
@@ -62,8 +62,8 @@ func count(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// plain keeps what others wrote from acting on a terminal.
-func plain(s string) string {
+// Plain keeps what others wrote from acting on a terminal.
+func Plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r) {
 			return '\ufffd'
@@ -164,7 +164,7 @@ func (s *Step) label() []string {
 		lines = append(lines, string(s.Event.Type), s.Event.About)
 	}
 	for i := range lines {
-		lines[i] = short(plain(lines[i]))
+		lines[i] = short(Plain(lines[i]))
 	}
 	return lines
 }
