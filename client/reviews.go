@@ -39,6 +39,7 @@ type ReviewClosing struct {
 type ReviewRow struct {
 	aver.ReviewRow
 	Decided      *RowDecision        `json:"decided,omitempty"`
+	Replaced     *Mark               `json:"replaced,omitempty"`   // of the event that issued the grant in its place
 	Remediated   *Mark               `json:"remediated,omitempty"` // of the event that carried it out
 	Acknowledged *RowAcknowledgement `json:"acknowledged,omitempty"`
 	Granted      *Grant              `json:"granted,omitempty"`    // the grant as it is now

@@ -295,8 +295,16 @@ func (a *API) remediateReviewRow(c *call) error {
 		add(made, err)
 	case body.Replacement != nil:
 		g := *body.Replacement
-		if old, ok := a.state().Grant(i.Grant); ok && g.From.IsZero() && g.To.IsZero() && g.Parent == "" {
-			g.From, g.To, g.Parent = old.From, old.To, old.Parent
+		if old, ok := a.state().Grant(i.Grant); ok { // what it has to have in common with the other need not be sent
+			if g.From.IsZero() && g.To.IsZero() && g.Parent == "" {
+				g.From, g.To, g.Parent = old.From, old.To, old.Parent
+			}
+			if g.Purpose == "" {
+				g.Purpose = old.Purpose
+			}
+			if g.Revokers == nil {
+				g.Revokers = old.Revokers
+			}
 		}
 		if g.ID == "" {
 			g.ID = "g-" + strings.ToLower(rand.Text()[:16])

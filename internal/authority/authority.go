@@ -138,9 +138,13 @@ func (s *State) apply(e *aver.Event) error {
 	if err := rule(s, e, mark); err != nil {
 		return refuse(err)
 	}
-	if carried {
+	if item != nil {
 		next := *item
-		next.Remediated = &mark
+		if carried {
+			next.Remediated = &mark
+		} else {
+			next.Replaced = &mark
+		}
 		s.reviews.put(review.ID, review.with(&next))
 	}
 	s.size++

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/policy"
 )
 
 // remediation is the row whose decision an event carries out, if it names a review. carried tells whether nothing is
@@ -33,7 +34,7 @@ func (s *State) remediation(e *aver.Event) (r *Review, i *ReviewItem, carried bo
 			want = []aver.ReviewDecision{aver.ReviewModify}
 			matches = func(i *ReviewItem) bool {
 				old, ok := s.grants.get(i.Grant)
-				return ok && exceeds(&g, &old.Grant) == ""
+				return ok && old.Revoked == nil && i.Replaced == nil && exceeds(&g, &old.Grant) == ""
 			}
 		}
 	case aver.EventIdentitySuspended, aver.EventIdentityRetired, aver.EventIdentityUpdated:
@@ -74,12 +75,29 @@ func exceeds(g, old *aver.Grant) string {
 		return "it is another delegation"
 	case g.NotBefore < old.NotBefore:
 		return "it begins earlier"
-	case old.Condition != "" && g.Condition != old.Condition && !strings.HasPrefix(g.Condition, "("+old.Condition+") && "):
+	case g.Purpose != old.Purpose:
+		return "it is for another purpose"
+	case old.InFlight != aver.InFlightComplete && g.InFlight == aver.InFlightComplete:
+		return "work under way would go on when it is revoked"
+	case slices.ContainsFunc(old.Revokers, func(r aver.Ref) bool { return !slices.Contains(g.Revokers, r) }):
+		return "fewer may revoke it"
+	case old.Condition != "" && g.Condition != old.Condition && !narrows(g.Condition, old.Condition):
 		return "its condition does not hold that of the other"
 	case old.Limits != nil && !limitsWithin(g.Limits, old.Limits):
 		return "its limits are wider"
 	}
 	return g.Widens(&whole)
+}
+
+// narrows tells whether a condition is another one and something more: "(old) && (more)". Both are conditions by
+// themselves, so that no bracket, comment or weaker operator of the one reaches into the other.
+func narrows(condition, old string) bool {
+	more, ok := strings.CutPrefix(condition, "("+old+") && (")
+	if !ok {
+		return false
+	}
+	more, ok = strings.CutSuffix(more, ")")
+	return ok && policy.ValidateCondition(old) == nil && policy.ValidateCondition(more) == nil
 }
 
 func limitsWithin(l, old *aver.GrantLimits) bool {

@@ -24,6 +24,7 @@ type Review struct {
 type ReviewItem struct {
 	aver.ReviewRow
 	Decided      *RowDecision        `json:"decided,omitempty"`
+	Replaced     *Mark               `json:"replaced,omitempty"`   // of the event that issued the grant in its place
 	Remediated   *Mark               `json:"remediated,omitempty"` // of the event that carried it out
 	Acknowledged *RowAcknowledgement `json:"acknowledged,omitempty"`
 }

@@ -19,6 +19,8 @@ type campaign struct {
 	log []*aver.Event
 }
 
+func revocableBy(g *aver.Grant) { g.Revokers = refs("user:rolf") }
+
 // newCampaign has the agent bot of the team payments, to which ann has granted, a script of eve, and the people ann,
 // eve, max (of payments), rita and rolf (of the reviewers).
 func newCampaign(t testing.TB) *campaign {
@@ -36,7 +38,7 @@ func newCampaign(t testing.TB) *campaign {
 	}
 	root(register(aver.Identity{Ref: ref("ai_agent:bot"), Kind: aver.AIAgent, Owner: "payments", Purpose: "pay", ReviewBy: start + 1_000_000}))
 	root(register(aver.Identity{Ref: ref("workload:script"), Kind: aver.Workload, Owner: "eve", Purpose: "copy"}))
-	root(grant("g-bot", "user:ann", "ai_agent:bot", condition("context.amount < 100"), func(g *aver.Grant) {
+	root(grant("g-bot", "user:ann", "ai_agent:bot", condition("context.amount < 100"), revocableBy, func(g *aver.Grant) {
 		g.Limits = &aver.GrantLimits{Uses: 10}
 	}))
 	root(grant("g-old", "user:ann", "workload:script", expires(start+60_000)))
@@ -232,8 +234,15 @@ func TestReviewIsCarriedOutAcknowledgedAndClosed(t *testing.T) {
 		"more depth":        func(g *aver.Grant) { g.Depth = 1 },
 		"somebody else":     func(g *aver.Grant) { g.To = ref("workload:script") },
 		"another resource":  func(g *aver.Grant) { g.Resources[0].ID = "" },
+
+		"a condition that is weaker behind":      func(g *aver.Grant) { g.Condition = "(context.amount < 100) && false || true" },
+		"a condition that is weaker in brackets": func(g *aver.Grant) { g.Condition = "(context.amount < 100) && (false) || (true)" },
+		"a condition behind a comment":           func(g *aver.Grant) { g.Condition = "(context.amount < 100) && (true) // )\n || (true)" },
+		"another purpose":                        func(g *aver.Grant) { g.Purpose = "whatever" },
+		"nobody to revoke it":                    func(g *aver.Grant) { g.Revokers = nil },
+		"work that goes on":                      func(g *aver.Grant) { g.InFlight = aver.InFlightComplete },
 	} {
-		g := grant("g-new", "user:ann", "ai_agent:bot", condition("(context.amount < 100) && context.day"), edit).data.(aver.Grant)
+		g := grant("g-new", "user:ann", "ai_agent:bot", condition("(context.amount < 100) && (context.day)"), revocableBy, edit).data.(aver.Grant)
 		if g.Limits == nil {
 			g.Limits = &aver.GrantLimits{Uses: 5}
 		}
@@ -241,10 +250,13 @@ func TestReviewIsCarriedOutAcknowledgedAndClosed(t *testing.T) {
 			t.Errorf("a grant with %s replaces", name)
 		}
 	}
-	narrower := grant("g-new", "user:ann", "ai_agent:bot", condition("(context.amount < 100) && context.day"), func(g *aver.Grant) {
+	narrower := grant("g-new", "user:ann", "ai_agent:bot", condition("(context.amount < 100) && (context.day)"), revocableBy, func(g *aver.Grant) {
 		g.Limits = &aver.GrantLimits{Uses: 5}
 	}).data.(aver.Grant)
 	c.must("rita", "", "r", aver.EventGrantIssued, narrower)
+	again := narrower // limits that count would count anew
+	again.ID = "g-again"
+	c.refused("no row of review", "rita", "", "r", aver.EventGrantIssued, again)
 	c.refused("row 3 was decided \"modify\"", "rita", "done", "", aver.EventReviewClosed, aver.ReviewRef{ID: "r"})
 	c.must("rita", "", "r", aver.EventGrantRevoked, aver.GrantRef{ID: "g-bot"})
 	c.must("rita", "", "", aver.EventGrantRevoked, aver.GrantRef{ID: "g-rita"}) // by itself: nothing is left to be carried out
