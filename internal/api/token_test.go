@@ -213,6 +213,18 @@ func TestTokensGiveAccess(t *testing.T) {
 	is.nothingKept()
 }
 
+// E4: who administers by a token of an issuer does not activate what they published, though nobody else has a credential
+// but the first administrator.
+func TestAdministratorsByTokenNeedASecondOne(t *testing.T) {
+	is := startIssued(t)
+	alice := bearer(is.token("aver", dict{"groups": []string{"aver-admins"}}))
+	bob := bearer(is.token("aver", dict{"groups": []string{"aver-admins"}, "sub": "bob"}))
+	x := is.request("POST", "/v1/policies", dict{"name": "own", "files": dict{"own.cedar": "permit (principal, action, resource);"}}, alice).ok(201)
+	activate := dict{"digest": x.at("digest")}
+	is.request("POST", "/v1/policies/own/activate", activate, alice).problem(403, "denied", "another administrator does")
+	is.request("POST", "/v1/policies/own/activate", activate, bob).ok(200)
+}
+
 // E4: an approval binds those whom the token names, is by nobody among them, and by a person whom a token proves.
 func TestApprovalsOfWhatTokensShow(t *testing.T) {
 	is := startIssued(t)

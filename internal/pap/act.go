@@ -2,6 +2,7 @@ package pap
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -27,7 +28,7 @@ func (a Administrator) request(st *authority.State, now aver.Time, action string
 	for name, value := range a.Authentication {
 		authentication[name] = value
 	}
-	administration := map[string]any{"role": string(a.Role), "administrators": int64(len(administrators(st, now)))}
+	administration := map[string]any{"role": string(a.Role), "administrators": a.among(administrators(st, now))}
 	if a.Purpose != "" {
 		administration["purpose"] = a.Purpose
 	}
@@ -37,6 +38,15 @@ func (a Administrator) request(st *authority.State, now aver.Time, action string
 		Resource: resource,
 		Context:  map[string]any{"authentication": authentication, "administration": administration},
 	}
+}
+
+// among counts administrators, of whom this may be one more: those who come with a token of an issuer hold no credential.
+func (a Administrator) among(known []Administrator) int64 {
+	count := int64(len(known))
+	if a.Role == aver.RoleAdmin && a.ByToken() && !slices.ContainsFunc(known, func(k Administrator) bool { return k.Principal() == a.Principal() }) {
+		count++
+	}
+	return count
 }
 
 // administrators lists the credentials with the role admin that are good at a time, one for each person, or program,
