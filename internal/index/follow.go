@@ -19,22 +19,38 @@ const (
 	maxBatch  = 8192                   // entries in one transaction
 	pollEvery = 200 * time.Millisecond // how often Run looks for more
 	retryIn   = 5 * time.Second        // after a failure, how long Run waits
+
+	// How much of one processor Run takes while it is behind. Above the rate at which
+	// it could keep up anyway, deciding needs the processors more, and there is the
+	// time afterwards to catch up.
+	keepUpRate = 6000 // entries/s that the log grows by
+	restFew    = 1    // below it, how often as long as it worked it rests
+	restMany   = 9    // and above
+	restEvery  = 32   // entries
 )
 
 // Run follows the logs until the context ends. It does half of what one processor
-// could do at most, so that deciding goes first.
+// could do at most, and a tenth while many decisions are made, so that deciding
+// goes first.
 func (x *Index) Run(ctx context.Context) {
+	last, size := time.Now(), uint64(0)
 	for ctx.Err() == nil {
 		start := time.Now()
+		rest := time.Duration(restFew)
+		head, _ := x.o.Decisions.Head()
+		if size > 0 && float64(head-size) > keepUpRate*start.Sub(last).Seconds() {
+			rest = restMany
+		}
+		last, size = start, head
 		before := x.next.Load()
-		err := x.refresh(ctx, nil, maxBatch)
+		err := x.refresh(ctx, nil, maxBatch, rest)
 		wait := pollEvery
 		switch {
 		case err != nil && ctx.Err() == nil:
 			x.o.Logger.Warn("the search index can't follow the logs at the moment", "error", err)
 			wait = retryIn
 		case x.next.Load()-before >= maxBatch:
-			wait = min(time.Since(start), pollEvery)
+			wait = rest * time.Since(start)
 		}
 		select {
 		case <-ctx.Done():
@@ -48,7 +64,7 @@ func (x *Index) Run(ctx context.Context) {
 // progress is told of every step, if it is not nil.
 func (x *Index) Refresh(ctx context.Context, progress func(Status)) error {
 	for {
-		if err := x.refresh(ctx, progress, 0); err != nil {
+		if err := x.refresh(ctx, progress, 0, 0); err != nil {
 			return err
 		}
 		if x.damage.Load() == nil {
@@ -57,8 +73,9 @@ func (x *Index) Refresh(ctx context.Context, progress func(Status)) error {
 	}
 }
 
-// refresh indexes at most that many entries, or all for 0.
-func (x *Index) refresh(ctx context.Context, progress func(Status), most uint64) error {
+// refresh indexes at most that many entries, or all for 0. While it reads them it
+// rests that many times as long as it works.
+func (x *Index) refresh(ctx context.Context, progress func(Status), most uint64, rest time.Duration) error {
 	if x.o.ReadOnly {
 		return errors.New("index: it was opened for reading only")
 	}
@@ -79,7 +96,7 @@ func (x *Index) refresh(ctx context.Context, progress func(Status), most uint64)
 	for x.next.Load() < size {
 		from := x.next.Load()
 		to := min(from+maxBatch, size)
-		if err := x.decisions(ctx, from, to); err != nil {
+		if err := x.decisions(ctx, from, to, rest); err != nil {
 			return x.noteDamage(err)
 		}
 		x.move(to)
@@ -119,7 +136,8 @@ func (x *Index) partition(entry uint64) *partition {
 // decisions indexes the entries [from, to) of the decision log. What concerns
 // older partitions is written before the position is, so that after a crash it is
 // written again.
-func (x *Index) decisions(ctx context.Context, from, to uint64) error {
+func (x *Index) decisions(ctx context.Context, from, to uint64, rest time.Duration) error {
+	begun := time.Now()
 	batches := map[uint64]*batch{} // by first entry
 	batchOf := func(entry uint64) *batch {
 		first := entry / x.o.Partition * x.o.Partition
@@ -135,7 +153,10 @@ func (x *Index) decisions(ctx context.Context, from, to uint64) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		runtime.Gosched() // deciding goes first
+		if rest > 0 && e.Index%restEvery == 0 { // deciding goes first: little work at a time
+			time.Sleep(rest * time.Since(begun))
+			begun = time.Now()
+		}
 		facts, l, err := read(e)
 		if err != nil {
 			x.o.Logger.Warn("an entry can't be read, so that it is searched by its leaf alone", "entry", e.Index, "error", err)

@@ -77,7 +77,7 @@ func OpenSaved(file string, write func(file string, content []byte, mode fs.File
 func (s *Saved) List() []SavedQuery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sorted()
+	return append([]SavedQuery{}, s.sorted()...) // a list, if an empty one, where it is written as JSON
 }
 
 func (s *Saved) sorted() []SavedQuery {
