@@ -45,6 +45,7 @@ func TestDemoFromAnEmptyDirectoryToAReplay(t *testing.T) {
 	if !strings.Contains(out.String(), seen.escalated) || !strings.Contains(out.String(), seen.denied) {
 		t.Error("the output should name the decisions that it explains and that it suggests to look at")
 	}
+	readmeShowsTheSecondAct(t, out.String())
 	var table bytes.Buffer
 	seen.writeTable(&table)
 	golden(t, "table.txt", table.Bytes())
@@ -52,6 +53,25 @@ func TestDemoFromAnEmptyDirectoryToAReplay(t *testing.T) {
 	_, err = run(t.Context(), Options{Data: data, Exit: true})
 	if err == nil || errors.Is(err, ErrWrong) || !strings.Contains(err.Error(), "aver serve --data "+data) {
 		t.Errorf("a second run on the same directory should be refused with what to do instead, got %v", err)
+	}
+}
+
+// readmeShowsTheSecondAct holds what README.md shows of the demo to what the demo prints.
+func readmeShowsTheSecondAct(t *testing.T, out string) {
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	latency := regexp.MustCompile(`after \d+ ms`)
+	_, shown, _ := strings.Cut(latency.ReplaceAllString(string(page), "after ~ ms"), "What happened afterwards:\n")
+	shown, _, _ = strings.Cut(shown, "\n…")
+	if n := strings.Count(shown, "\n") + 1; n != len(scenes) {
+		t.Errorf("README.md shows %d scenes of %d", n, len(scenes))
+	}
+	for line := range strings.Lines(shown) {
+		if !strings.Contains(latency.ReplaceAllString(out, "after ~ ms"), strings.TrimSuffix(line, "\n")+"\n") {
+			t.Errorf("README.md shows a line that the demo does not print: %s", line)
+		}
 	}
 }
 
