@@ -103,30 +103,21 @@ func (h *History) extend(size uint64) error {
 // Between returns the state after the first from events, and the steps from there
 // to size to. The steps are to be read, not changed.
 func (h *History) Between(from, to uint64) (*authority.State, []Step, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	if from > to {
 		return nil, nil, fmt.Errorf("the authority log from size %d to %d: that is backwards", from, to)
 	}
-	if err := h.extend(to); err != nil {
+	st, kept, err := h.kept(from, to)
+	if err != nil || st != nil {
+		return st, kept, err
+	}
+	// Before what is remembered: fold it again. Nobody waits for that but who asks.
+	if st, err = authority.Fold(authority.New(), pap.Events(h.log.Entries(0, from))); err != nil {
 		return nil, nil, err
 	}
-	base := h.first.Size()
-	if from >= base {
-		st := h.first
-		if from > base {
-			st = h.steps[from-base-1].After
-		}
-		return st, h.steps[from-base : to-base : to-base], nil
-	}
-	// Before what is remembered: fold it again.
-	st, err := authority.Fold(authority.New(), pap.Events(h.log.Entries(0, from)))
-	if err != nil {
-		return nil, nil, err
-	}
+	base := to - uint64(len(kept))
 	steps := make([]Step, 0, to-from)
 	at := st
-	for e, err := range pap.Events(h.log.Entries(from, min(to, base))) {
+	for e, err := range pap.Events(h.log.Entries(from, base)) {
 		if err == nil {
 			at, err = at.Apply(e)
 		}
@@ -135,8 +126,25 @@ func (h *History) Between(from, to uint64) (*authority.State, []Step, error) {
 		}
 		steps = append(steps, Step{from + uint64(len(steps)), e, at})
 	}
-	if to > base {
-		steps = append(steps, h.steps[:to-base]...)
+	return st, append(steps, kept...), nil
+}
+
+// kept is what of [History.Between] is remembered: all, or with a nil state the
+// last steps.
+func (h *History) kept(from, to uint64) (*authority.State, []Step, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.extend(to); err != nil {
+		return nil, nil, err
 	}
-	return st, steps, nil
+	base := h.first.Size()
+	switch {
+	case to < base:
+		return nil, nil, nil
+	case from < base:
+		return nil, h.steps[: to-base : to-base], nil
+	case from == base:
+		return h.first, h.steps[: to-base : to-base], nil
+	}
+	return h.steps[from-base-1].After, h.steps[from-base : to-base : to-base], nil
 }

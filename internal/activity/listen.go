@@ -2,6 +2,8 @@ package activity
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -30,12 +32,17 @@ func (l *listeners) has(credential string) bool {
 func (l *listeners) wants(pep aver.PEP) bool { return pep.Instance != "" || l.has(pep.Credential) }
 
 func (l *listeners) add(credential string) {
-	names := map[string]bool{credential: true}
+	names := map[string]bool{}
 	if old := l.names.Load(); old != nil {
-		for name := range *old {
-			names[name] = true
-		}
+		names = maps.Clone(*old)
 	}
+	names[credential] = true
+	l.names.Store(&names)
+}
+
+func (l *listeners) remove(credential string) {
+	names := maps.Clone(*l.names.Load())
+	delete(names, credential)
 	l.names.Store(&names)
 }
 
@@ -51,17 +58,25 @@ func (t *Tracker) listen(credential string) {
 		return
 	}
 	t.listeners.add(credential)
+	if err := t.followOpen(); err != nil {
+		t.o.Logger.Error("open authorizations can't be followed before their PEP asks again", "credential", credential, "error", err)
+		t.listeners.remove(credential)
+	}
+}
+
+// followOpen begins to follow what is open and not followed, of those who listen.
+func (t *Tracker) followOpen() error {
 	var open []*authorization
 	t.mu.Lock()
 	for _, a := range t.order {
-		if !a.closed && a.decision == nil && (a.pep.Credential == "" || a.pep.Credential == credential) {
+		if !a.closed && a.decision == nil && (a.pep.Credential == "" || t.listeners.has(a.pep.Credential)) {
 			open = append(open, a)
 		}
 	}
 	size := t.st.Size()
 	t.mu.Unlock()
 
-	// The log is read without the lock: it can be a long way.
+	// The logs are read without the lock: it can be a long way.
 	items := make([]*item, len(open))
 	oldest := size
 	for i, a := range open {
@@ -69,31 +84,43 @@ func (t *Tracker) listen(credential string) {
 		switch {
 		case err != nil:
 			t.cannotFollow(a, err)
-		case it.pep.Credential == credential:
+		case t.listeners.has(it.pep.Credential):
 			items[i] = it
 			oldest = min(oldest, it.at)
+		default:
+			items[i] = &item{pep: it.pep}
 		}
 	}
 	oldest = max(oldest, size-min(size, stepsKept)) // further back it is compared from here on only
+	first, steps, err := t.o.History.Between(oldest, size)
+	if err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	st, steps, err := t.o.History.Between(oldest, t.st.Size())
+	_, more, err := t.o.History.Between(size, t.st.Size())
+	if err != nil {
+		return err
+	}
+	steps = append(slices.Clip(steps), more...)
 	for i, a := range open {
 		in := items[i]
-		if in == nil || a.closed || a.decision != nil {
+		if in == nil {
 			continue
 		}
-		if err != nil {
-			t.cannotFollow(a, err)
+		a.pep = in.pep
+		if in.decision == nil || a.closed || a.decision != nil {
 			continue
 		}
 		in.at = max(in.at, oldest)
-		before := st
-		if n := in.at - oldest; n > 0 {
-			before = steps[n-1].After
+		n := min(in.at-oldest, uint64(len(steps)))
+		st := first
+		if n > 0 {
+			st = steps[n-1].After
 		}
-		t.follow(a, in, before, steps[in.at-oldest:])
+		t.follow(a, in, st, steps[n:])
 	}
+	return nil
 }
 
 // load reads from the log what it takes to follow an authorization.

@@ -164,12 +164,13 @@ func (t *Tracker) turn(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.dropped += dropped
+	err := t.catchUp() // first, so that what is added was not decided at a later state
 	for i := range items {
 		if items[i].durable {
 			t.add(&items[i])
 		}
 	}
-	if err := t.catchUp(); err != nil {
+	if err != nil {
 		return err
 	}
 	t.expire(now)
@@ -291,14 +292,15 @@ func (t *Tracker) catchUp() error {
 		return err
 	}
 	for _, s := range steps {
+		before := t.st
+		t.st = s.After // at once: who is followed from now on is not among those that follow here
 		for i, a := range t.concerned(s.Event) {
 			if i%64 == 63 { // reports wait for the lock meanwhile
 				t.mu.Unlock()
 				t.mu.Lock()
 			}
-			t.step(a, s, t.st)
+			t.step(a, s, before)
 		}
-		t.st = s.After
 	}
 	return nil
 }
@@ -351,6 +353,9 @@ func (t *Tracker) concerned(e *aver.Event) []*authorization {
 
 // step follows one authorization over an event. before is the state before it.
 func (t *Tracker) step(a *authorization, s Step, before *authority.State) {
+	if s.Index < a.at { // it was decided with it
+		return
+	}
 	if a.ending != nil || a.closed || !a.timed && !concerns(s.Event, func(r aver.Ref) bool { return a.facts[r] }, a.decision) {
 		return
 	}
