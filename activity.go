@@ -348,7 +348,7 @@ func (h *Heartbeat) Validate() error {
 type Reconciliation struct {
 	Since          Time                      `json:"since"`           // the time of the first entry that is taken into account
 	Open           int                       `json:"open"`            // allowed decisions without a reported end
-	Withdrawn      int                       `json:"withdrawn"`       // of those: that ended meanwhile
+	Withdrawn      int                       `json:"withdrawn"`       // of those: that ended meanwhile, as far as they are followed
 	WithoutOutcome int                       `json:"without_outcome"` // of those: older than OlderThan
 	OlderThan      int64                     `json:"older_than"`      // in seconds
 	Examples       []string                  `json:"examples"`        // evaluation ids without outcome, the oldest first
