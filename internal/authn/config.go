@@ -195,9 +195,9 @@ func (c *Config) validate() error {
 	return c.apart()
 }
 
-// apart refuses two issuers that could name the same entity: who it is would not say who vouched for it.
+// apart refuses two issuers that could name the same entity: who it is would not say who vouched for it. And a
+// transmitter that could name somebody of an issuer of whom it is not to speak.
 func (c *Config) apart() error {
-	type space struct{ issuer, typ, prefix string }
 	var spaces []space
 	for _, is := range c.Issuers {
 		spaces = append(spaces, space{is.Issuer, is.Subject.Type, is.Subject.Prefix})
@@ -213,12 +213,32 @@ func (c *Config) apart() error {
 	}
 	for i, a := range spaces {
 		for _, b := range spaces[i+1:] {
-			if a.issuer != b.issuer && a.typ == b.typ && (strings.HasPrefix(a.prefix, b.prefix) || strings.HasPrefix(b.prefix, a.prefix)) {
+			if a.meets(b) {
 				return fmt.Errorf("%s and %s could both name the same %s: give each another type, or a prefix of its own", a.issuer, b.issuer, a.typ)
 			}
 		}
 	}
+	for _, is := range c.Issuers {
+		if is.Signals == nil {
+			continue
+		}
+		for _, n := range []*Naming{is.Signals.Email, is.Signals.Opaque} {
+			for _, b := range spaces {
+				if n != nil && (space{is.Issuer, n.Type, n.Prefix}).meets(b) && !slices.Contains(is.Signals.Others, b.issuer) {
+					return fmt.Errorf("%s could by email or opaque speak of a %s of %s: give it another type, or a prefix of its own, or name that issuer under signals: others", is.Issuer, n.Type, b.issuer)
+				}
+			}
+		}
+	}
 	return nil
+}
+
+// space is a set of entities that an issuer can name: of a type, with ids that begin with a prefix.
+type space struct{ issuer, typ, prefix string }
+
+// meets tells whether two issuers can name the same entity.
+func (a space) meets(b space) bool {
+	return a.issuer != b.issuer && a.typ == b.typ && (strings.HasPrefix(a.prefix, b.prefix) || strings.HasPrefix(b.prefix, a.prefix))
 }
 
 func (is *Issuer) validate() error {
@@ -244,7 +264,7 @@ func (is *Issuer) validate() error {
 		if n.typ == "" {
 			return fmt.Errorf("%s: type: name the type of the entities", n.what)
 		}
-		if aver.Reserved(n.typ) {
+		if own(n.typ) {
 			return fmt.Errorf("%s: type: %q is one of Aver's own", n.what, n.typ)
 		}
 	}
@@ -256,6 +276,10 @@ func (is *Issuer) validate() error {
 	}
 	return checkUse(is.API, is.Tokens, true)
 }
+
+// own tells whether entities of a type are Aver's to name: what it administers, its credentials, and those who send it
+// signals.
+func own(typ string) bool { return aver.Reserved(typ) || typ == "credential" || typ == "issuer" }
 
 func (s *Signals) validate() error {
 	if s == nil {
@@ -270,8 +294,8 @@ func (s *Signals) validate() error {
 		}
 	}
 	for _, n := range []*Naming{s.Email, s.Opaque} {
-		if n != nil && (n.Type == "" || n.Claim != "" || aver.Reserved(n.Type)) {
-			return errors.New("email, opaque: name the type of the entities, and perhaps a prefix")
+		if n != nil && (n.Type == "" || n.Claim != "" || own(n.Type)) {
+			return errors.New("email, opaque: name the type of the entities, none of Aver's own, and perhaps a prefix")
 		}
 	}
 	return nil
@@ -303,7 +327,7 @@ func (td *TrustDomain) validate() (id string, err error) {
 		return "", errors.New("bundle: name the file with its JWT keys")
 	case td.Type == "":
 		return "", errors.New("type: name the type of the entities")
-	case aver.Reserved(td.Type):
+	case own(td.Type):
 		return "", fmt.Errorf("type: %q is one of Aver's own", td.Type)
 	}
 	return parsed.IDString(), checkUse(td.API, td.Tokens, false)

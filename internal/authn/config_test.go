@@ -27,6 +27,8 @@ func TestConfigErrors(t *testing.T) {
 		"for nothing":              {issuer(goodIssuer), "what its tokens are for"},
 		"no type":                  {issuer(`issuer: "https://login.example.com"` + tokens), "type"},
 		"Aver's own type":          {issuer(`issuer: "https://login.example.com", subject: {type: "Aver::Policy"}` + tokens), "Aver's own"},
+		"Aver's credentials":       {issuer(`issuer: "https://login.example.com", subject: {type: credential}` + tokens), "Aver's own"},
+		"Aver's credentials by":    {issuer(goodIssuer + `, signals: {audience: aver, opaque: {type: credential}}`), "none of Aver's own"},
 		"no audience":              {issuer(goodIssuer + `, tokens: {audiences: []}`), "audiences"},
 		"no audience for Aver":     {issuer(goodIssuer + `, api: {}`), "audience"},
 		"one audience for both":    {issuer(goodIssuer + tokens + `, api: {audience: pep}`), "must differ"},

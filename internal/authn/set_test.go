@@ -131,11 +131,18 @@ func TestEventSubjectOfDrafts(t *testing.T) {
 }
 
 func TestTransmittersThatCantBe(t *testing.T) {
+	if _, err := parseConfig([]byte(`issuers: [{issuer: "https://a.example.com", subject: {type: user}, tokens: {audiences: [p]}},
+  {issuer: "https://b.example.com", subject: {type: partner}, signals: {audience: aver, email: {type: user}, others: ["https://a.example.com"]}}]`), ""); err != nil {
+		t.Errorf("a transmitter that may speak of another issuer's people: %v", err)
+	}
 	for name, text := range map[string]string{
-		"no audience":      `issuers: [{issuer: "https://a.example.com", subject: {type: user}, signals: {}}]`,
-		"unknown event":    `issuers: [{issuer: "https://a.example.com", subject: {type: user}, signals: {audience: aver, events: [weather]}}]`,
-		"unknown other":    `issuers: [{issuer: "https://a.example.com", subject: {type: user}, signals: {audience: aver, others: ["https://b.example.com"]}}]`,
-		"email of no type": `issuers: [{issuer: "https://a.example.com", subject: {type: user}, signals: {audience: aver, email: {}}}]`,
+		"no audience":                      `issuers: [{issuer: "https://a.example.com", subject: {type: user}, signals: {}}]`,
+		"unknown event":                    `issuers: [{issuer: "https://a.example.com", subject: {type: user}, signals: {audience: aver, events: [weather]}}]`,
+		"unknown other":                    `issuers: [{issuer: "https://a.example.com", subject: {type: user}, signals: {audience: aver, others: ["https://b.example.com"]}}]`,
+		"another issuer's people by email": `issuers: [{issuer: "https://a.example.com", subject: {type: user}, tokens: {audiences: [p]}}, {issuer: "https://b.example.com", subject: {type: partner}, signals: {audience: aver, email: {type: user}}}]`,
+		"another issuer's people, opaque":  `issuers: [{issuer: "https://a.example.com", subject: {type: user, prefix: "a:"}, tokens: {audiences: [p]}}, {issuer: "https://b.example.com", subject: {type: partner}, signals: {audience: aver, opaque: {type: user}}}]`,
+		"a trust domain's workloads":       `{issuers: [{issuer: "https://b.example.com", subject: {type: partner}, signals: {audience: aver, opaque: {type: workload}}}], spiffe: [{trust_domain: example.org, bundle: x, type: workload, tokens: {audiences: [p]}}]}`,
+		"email of no type":                 `issuers: [{issuer: "https://a.example.com", subject: {type: user}, signals: {audience: aver, email: {}}}]`,
 	} {
 		if _, err := parseConfig([]byte(text), ""); err == nil {
 			t.Errorf("%s: accepted", name)
