@@ -1,0 +1,232 @@
+package ledger_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/aver-authz/aver/internal/ledger"
+	"github.com/aver-authz/aver/internal/ledger/ledgertest"
+)
+
+// slowSigner signs for a commit group once it is let.
+type slowSigner struct {
+	note.Signer
+	asked chan struct{} // gets one for each group
+	let   chan struct{}
+}
+
+func (s *slowSigner) Sign(msg []byte) ([]byte, error) {
+	if bytes.Contains(msg, []byte("/commit\n")) {
+		s.asked <- struct{}{}
+		<-s.let
+	}
+	return s.Signer.Sign(msg)
+}
+
+// slowly opens a log whose signatures for groups have to be waited for.
+func slowly(t *testing.T, fsys *ledgertest.Faulty) (*ledger.Log, *slowSigner) {
+	o := ledgertest.Options(fsys)
+	s := &slowSigner{o.Signer, make(chan struct{}, 100), make(chan struct{}, 100)}
+	o.Signer = s
+	return ledgertest.MustOpen(t, o, "/log"), s
+}
+
+func durable(t *testing.T, l *ledger.Log, size uint64) {
+	t.Helper()
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		if n, _ := l.Head(); n == size {
+			return
+		} else if time.Since(begun) > 10*time.Second {
+			t.Fatalf("%d entries are durable, want %d", n, size)
+		}
+	}
+}
+
+// waits tells whether an entry is not released: a wait that has ended already
+// would else come to the receipt half of the times.
+func waits(ticket *ledger.Ticket) bool {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 64 {
+		if _, err := ticket.Wait(ended); !errors.Is(err, context.Canceled) {
+			return false
+		}
+	}
+	return true
+}
+
+// enqueue adds the entries from i on, each in a group of its own, and waits until
+// they are durable.
+func enqueue(t *testing.T, l *ledger.Log, i, n int) (tickets []*ledger.Ticket) {
+	t.Helper()
+	for ; n > 0; n-- {
+		ticket, err := l.Enqueue(ledgertest.Entry(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tickets = append(tickets, ticket)
+		i++
+		durable(t, l, uint64(i))
+	}
+	return tickets
+}
+
+// Groups are released in the order of the log, each once its signature is there,
+// while others are written; closing the log waits for all.
+func TestGroupsAreReleasedInOrder(t *testing.T) {
+	l, signer := slowly(t, ledgertest.NewFaulty(ledgertest.NewMem()))
+	tickets := enqueue(t, l, 0, 4)
+	for i, ticket := range tickets {
+		<-signer.asked
+		for _, later := range tickets[i:] {
+			if !waits(later) {
+				t.Fatalf("entry %d is released before its group, or one before it, is signed", later.Index())
+			}
+		}
+		if i == 2 { // from here on, closing waits
+			break
+		}
+		signer.let <- struct{}{}
+		if r, err := ticket.Wait(t.Context()); err != nil || r.Index != uint64(i) {
+			t.Fatalf("entry %d: %+v, %v", i, r, err)
+		}
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- l.Close() }()
+	for !errors.Is(enqueueError(l), ledger.ErrClosed) { // closing has begun
+		runtime.Gosched()
+	}
+	select {
+	case err := <-closed:
+		t.Fatalf("closed before all was released: %v", err)
+	default:
+	}
+	signer.let <- struct{}{}
+	signer.let <- struct{}{}
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	for _, ticket := range tickets {
+		r, err := ticket.Wait(t.Context())
+		if err != nil {
+			t.Fatalf("entry %d, of a log that is closed: %v", ticket.Index(), err)
+		}
+		if c, err := r.Committed(); err != nil || ledger.VerifyReceipt(c, ledgertest.Options(nil).Verifier) != nil {
+			t.Errorf("receipt of entry %d: %+v, %v", ticket.Index(), c, err)
+		}
+	}
+}
+
+// enqueueError is why nothing can be enqueued; it enqueues nothing, as what it
+// asks for is too old.
+func enqueueError(l *ledger.Log) error {
+	_, err := l.EnqueueIn(^uint64(0), ledgertest.Entry(0))
+	return err
+}
+
+// What is durable is released, signed, though the disk fails before its signature
+// is there; what is not gets its error meanwhile, and its index is free again.
+func TestDiskFailsWhileAGroupIsSigned(t *testing.T) {
+	fsys := ledgertest.NewFaulty(ledgertest.NewMem())
+	l, signer := slowly(t, fsys)
+	first := enqueue(t, l, 0, 1)[0]
+	<-signer.asked
+	generation := l.Generation()
+	if err := fsys.Inject("sync of 0000000001.raw EIO"); err != nil {
+		t.Fatal(err)
+	}
+	second, err := l.Enqueue(ledgertest.Entry(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Wait(t.Context()); !errors.Is(err, ledger.ErrUnavailable) {
+		t.Fatalf("the entry that could not be written: %v", err)
+	}
+	if l.Generation() == generation {
+		t.Error("an entry was dropped, and who derived values from it is not told")
+	}
+	if !waits(first) {
+		t.Error("released before it is signed")
+	}
+	signer.let <- struct{}{}
+	if r, err := first.Wait(t.Context()); err != nil || r.Index != 0 {
+		t.Errorf("the entry that was durable: %+v, %v", r, err)
+	}
+	for begun := time.Now(); l.Health() != nil; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal(l.Health())
+		}
+	}
+	signer.let <- struct{}{}
+	ledgertest.Append(t, l, 1, 2)
+	ledgertest.CheckEntries(t, l, 2)
+}
+
+// A signature that can't be made is an error of the receipts, and keeps nobody
+// waiting.
+func TestGroupThatCannotBeSigned(t *testing.T) {
+	o := ledgertest.Options(ledgertest.NewMem())
+	o.Signer = failingSigner{o.Signer}
+	l := ledgertest.MustOpen(t, o, "/log")
+	r, err := l.Append(t.Context(), ledgertest.Entry(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Committed(); !errors.Is(err, errNoKey) {
+		t.Errorf("the receipt: %v", err)
+	}
+}
+
+var errNoKey = errors.New("the key is gone")
+
+type failingSigner struct{ note.Signer }
+
+func (failingSigner) Sign([]byte) ([]byte, error) { return nil, errNoKey }
+
+// An entry can be reused as soon as it is enqueued, as decision points do with the
+// buffers of theirs.
+func TestEntriesAreReused(t *testing.T) {
+	l := ledgertest.MustOpen(t, ledgertest.Options(ledgertest.NewMem()), "/log")
+	var wg sync.WaitGroup
+	var order sync.Mutex // so that entry i has index i
+	next := 0
+	for range 4 {
+		wg.Go(func() {
+			var e ledger.Entry
+			for {
+				order.Lock()
+				i := next
+				if next++; i >= 400 {
+					order.Unlock()
+					return
+				}
+				from := ledgertest.Entry(i)
+				e.Leaf, e.Payload, e.Private = append(e.Leaf[:0], from.Leaf...), append(e.Payload[:0], from.Payload...), append(e.Private[:0], from.Private...)
+				ticket, err := l.Enqueue(e)
+				order.Unlock()
+				clear(e.Leaf)
+				clear(e.Payload)
+				clear(e.Private)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if i%7 == 0 {
+					if _, err := ticket.Wait(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	durable(t, l, 400)
+	ledgertest.CheckEntries(t, l, 400)
+}
