@@ -150,7 +150,7 @@ func (x *frameExport) decision(e ledger.Indexed) error {
 				return fmt.Errorf("%s: its %s frame as %s is not what its record says", record.ID, v.As, v.Entity)
 			}
 		}
-		if gated(r) {
+		if Gated(r) {
 			for _, v := range views[:len(r.Frames)] {
 				if v.Permit != nil {
 					continue
@@ -177,8 +177,8 @@ func rulings(record *aver.Record) []aver.Ruling {
 	return out
 }
 
-// gated tells whether the gates were asked: everything else allowed.
-func gated(r aver.Ruling) bool {
+// Gated tells whether the gates were asked for a ruling: everything else allowed.
+func Gated(r aver.Ruling) bool {
 	exempt := slices.ContainsFunc(r.Reasons, func(reason aver.Reason) bool { return reason.Code == aver.ReasonException })
 	return len(r.Frames) > 0 &&
 		(exempt || !slices.ContainsFunc(r.Frames, func(f aver.Frame) bool { return !f.Allowed })) &&

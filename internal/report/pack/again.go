@@ -28,7 +28,7 @@ import (
 // again under the policies that the record commits to, and compared with the
 // record. progress may be nil.
 func Again(ctx context.Context, p *evidence.Pack, r *evidence.Report, progress func(done, total int)) error {
-	a := &again{p: p, bundles: map[string]*policy.Bundle{}, sets: map[string]*policy.Set{}, permits: map[string]*policy.Permit{}}
+	a := &again{p: p, bundles: map[string]*policy.Bundle{}, sets: map[string]*policy.Set{}, permits: map[string]permit{}, events: map[uint64]*aver.Event{}, registered: map[aver.Ref][]registered{}}
 	if err := a.read(); err != nil {
 		r.Add(evidence.Check{Kind: evidence.KindAgain, State: evidence.Failed, What: "decisions can be decided again", Detail: err.Error()})
 		return nil
@@ -50,14 +50,16 @@ func Again(ctx context.Context, p *evidence.Pack, r *evidence.Report, progress f
 }
 
 type again struct {
-	p       *evidence.Pack
-	log     *packedLog
-	states  *replay.States
-	bundles map[string]*policy.Bundle
-	sets    map[string]*policy.Set
-	permits map[string]*policy.Permit // grants and exceptions, by "grant/" or "exception/" and id
-	frames  map[string][]frameLine
-	skipped map[string]string
+	p          *evidence.Pack
+	log        *packedLog
+	states     *replay.States
+	bundles    map[string]*policy.Bundle
+	sets       map[string]*policy.Set
+	permits    map[string]permit // grants and exceptions, by "grant/" or "exception/" and id
+	events     map[uint64]*aver.Event
+	registered map[aver.Ref][]registered // in the order of the log
+	frames     map[string][]frameLine
+	skipped    map[string]string
 }
 
 // frameLine is a line of frames.ndjson about one frame.
@@ -88,7 +90,8 @@ func (a *again) read() error {
 		if err != nil {
 			continue // a check has said so
 		}
-		if err := a.event(event); err != nil {
+		a.events[e.Index] = event
+		if err := a.event(e.Index, event); err != nil {
 			return fmt.Errorf("event %d: %w", e.Index, err)
 		}
 	}
@@ -109,7 +112,7 @@ func (a *again) read() error {
 	return nil
 }
 
-func (a *again) event(e *aver.Event) error {
+func (a *again) event(index uint64, e *aver.Event) error {
 	switch e.Type {
 	case aver.EventPolicyPublished:
 		var data aver.PolicyPublished
@@ -125,26 +128,38 @@ func (a *again) event(e *aver.Event) error {
 			return err
 		}
 		a.bundles[b.Name()+" "+b.Digest()] = b
+	case aver.EventIdentityRegistered, aver.EventIdentityUpdated, aver.EventEntityPut:
+		is := registered{index: index}
+		if err := json.Unmarshal(e.Data, &is.Entity); err != nil {
+			return err
+		}
+		a.registered[is.Ref] = append(a.registered[is.Ref], is)
 	case aver.EventGrantIssued:
 		var g aver.Grant
 		if err := json.Unmarshal(e.Data, &g); err != nil {
 			return err
 		}
-		return a.permit("grant/"+g.ID, g.ID, authority.GrantPolicy(&g))
+		return a.permit("grant/"+g.ID, g.ID, g.To, authority.GrantPolicy(&g))
 	case aver.EventExceptionRequested:
 		var x aver.ExceptionRequest
 		if err := json.Unmarshal(e.Data, &x); err != nil {
 			return err
 		}
-		return a.permit("exception/"+x.ID, x.ID, authority.ExceptionPolicy(&x))
+		return a.permit("exception/"+x.ID, x.ID, x.Subject, authority.ExceptionPolicy(&x))
 	}
 	return nil
 }
 
-func (a *again) permit(key, id, text string) error {
+// permit is what a grant or an exception permits, and to whom.
+type permit struct {
+	*policy.Permit
+	to aver.Ref
+}
+
+func (a *again) permit(key, id string, to aver.Ref, text string) error {
 	p, err := policy.CompilePermit(id, text)
 	if err == nil {
-		a.permits[key] = p
+		a.permits[key] = permit{p, to}
 	}
 	return err
 }
@@ -165,9 +180,10 @@ func (a *again) decision(d evidence.Decision) evidence.Check {
 	}
 	private, _ := a.p.File(path.Join(dir, evidence.DisclosuresFile))
 	disclosures, err := pdp.ParseDisclosures(private)
+	var req *aver.Request
 	var missing []string
 	if err == nil {
-		_, missing, err = pdp.Reopen(record.Request, record.Token, disclosures)
+		req, missing, err = pdp.Reopen(record.Request, record.Token, disclosures)
 	}
 	switch {
 	case err != nil:
@@ -179,7 +195,7 @@ func (a *again) decision(d evidence.Decision) evidence.Check {
 	case a.skipped[d.ID] != "":
 		c.Detail = "undetermined: " + a.skipped[d.ID]
 	default:
-		n, err := a.compare(record)
+		n, err := a.compare(record, req)
 		if c.State, c.Detail = evidence.Passed, fmt.Sprintf("%d authorizations agree", n); err != nil {
 			c.State, c.Detail = evidence.Failed, err.Error()
 		}
@@ -201,133 +217,6 @@ func (a *again) replay(c *evidence.Check, index uint64, e ledger.Entry) {
 	default:
 		c.Detail = "undetermined: " + result.Missing[0]
 	}
-}
-
-// compare asks every frame of a record again.
-func (a *again) compare(record *aver.Record) (int, error) {
-	ordinary, err := a.set(record)
-	if err != nil {
-		return 0, err
-	}
-	lines, n := a.frames[record.ID], 0
-	next := func() *frameLine {
-		if n == len(lines) {
-			return &frameLine{}
-		}
-		n++
-		return &lines[n-1]
-	}
-	parts := record.Decision.Parts
-	rulings := []aver.Ruling{record.Decision.Ruling}
-	if len(parts) > 0 {
-		rulings = nil
-		for _, p := range parts {
-			rulings = append(rulings, p.Ruling)
-		}
-	}
-	for i, ruling := range rulings {
-		for _, f := range ruling.Frames {
-			l := next()
-			part := ""
-			if len(parts) > 0 {
-				part = parts[i].ID
-			}
-			if l.Frame != string(f.As) || l.Part != part {
-				return n, fmt.Errorf("what was asked as %s is not here", f.As)
-			}
-			if err := a.frame(record, f, l, ordinary); err != nil {
-				return n, err
-			}
-		}
-		for n < len(lines) && len(lines[n].Frame) > 6 && lines[n].Frame[:6] == "gates:" {
-			for _, matched := range ordinary.Gates(next().Entities, lines[n-1].request()).Reasons {
-				if !slices.ContainsFunc(ruling.Reasons, func(r aver.Reason) bool { return r.Policy == matched.ID }) {
-					return n, fmt.Errorf("the gate %s matches, and the record does not say so", matched.ID)
-				}
-			}
-		}
-	}
-	if n != len(lines) {
-		return n, errors.New("more was asked than the record has frames")
-	}
-	if n == 0 && record.Decision.Outcome != aver.Denied {
-		return 0, fmt.Errorf("nothing was asked, and the outcome is %s", record.Decision.Outcome)
-	}
-	return n, nil
-}
-
-func (l *frameLine) request() types.Request {
-	uid := func(r aver.Ref) types.EntityUID {
-		return types.NewEntityUID(types.EntityType(r.Type), types.String(r.ID))
-	}
-	return types.Request{Principal: uid(l.Principal), Action: uid(l.Action), Resource: uid(l.Resource), Context: l.Context}
-}
-
-func (a *again) frame(record *aver.Record, f aver.Frame, l *frameLine, set *policy.Set) error {
-	evaluate := set.Authorize
-	principal := record.Decision.Actor.Ref
-	switch f.As {
-	case aver.FrameDelegator:
-		principal = f.Entity
-	case aver.FrameGrant, aver.FrameException:
-		key := string(f.As) + "/" + f.Grant + f.Exception
-		permit := a.permits[key]
-		if permit == nil {
-			return fmt.Errorf("the %s %s is not here", f.As, f.Grant+f.Exception)
-		}
-		evaluate, principal = permit.Authorize, l.Principal
-	}
-	request, err := aver.ParseJSON(record.Request, aver.Limits{Bytes: len(record.Request)})
-	if err != nil {
-		return err
-	}
-	q, err := aver.ParseRequest(pdpRequest(request))
-	if err != nil {
-		return err
-	}
-	if l.Principal != principal || l.Resource != q.Resource.Ref || l.Action != (aver.Ref{Type: "Action", ID: q.Action.Name}) {
-		return errors.New("what was asked is about somebody or something else than the record")
-	}
-	result := evaluate(l.Entities, l.request())
-	if allowed := bool(result.Decision) && len(result.Errors) == 0; allowed != f.Allowed {
-		return fmt.Errorf("the frame of the %s is recorded as %s, and comes out as %s", f.As, allows(f.Allowed), allows(allowed))
-	}
-	if f.As == aver.FrameGrant || f.As == aver.FrameException {
-		return nil
-	}
-	var reasons []string
-	for _, r := range result.Reasons {
-		reasons = append(reasons, r.ID)
-	}
-	slices.Sort(reasons)
-	if !slices.Equal(reasons, f.Policies) {
-		return fmt.Errorf("the frame of the %s is recorded with the policies %v, and comes out with %v", f.As, f.Policies, reasons)
-	}
-	return nil
-}
-
-func allows(yes bool) string {
-	if yes {
-		return "allowed"
-	}
-	return "not allowed"
-}
-
-// pdpRequest drops the digests of values from a recorded request, which say
-// nothing about who asks for what.
-func pdpRequest(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		delete(v, "_sd")
-		for _, e := range v {
-			pdpRequest(e)
-		}
-	case []any:
-		for _, e := range v {
-			pdpRequest(e)
-		}
-	}
-	return v
 }
 
 // set is the policies that a record commits to.

@@ -27,6 +27,7 @@ type maker struct {
 
 	authorityCheckpoint, decisionsCheckpoint checkpoint
 
+	after     map[string][]query.Term // what was reported and asked for afterwards, by evaluation id; if the query asks about it
 	decisions []*decision
 	events    map[uint64]string // index in the authority log -> what it is here for
 	loaded    map[uint64]ledger.Entry
@@ -147,6 +148,11 @@ func (m *maker) choose(ctx context.Context) error {
 		if search, err = query.Parse(m.r.Query); err != nil {
 			return bad("%v", err)
 		}
+		if !search.Final() {
+			if m.after, err = m.later(ctx); err != nil {
+				return err
+			}
+		}
 	} else {
 		from = size
 		for _, id := range m.r.Decisions {
@@ -218,6 +224,9 @@ func (m *maker) consider(e ledger.Indexed, search *query.Query, chosen bool, byI
 			return err
 		}
 		facts = query.FactsOf(e.Index, d.record)
+	}
+	if more := m.after[leaf.ID]; more != nil {
+		facts.Learn(more)
 	}
 	if search != nil && !search.Match(facts) {
 		return nil

@@ -16,7 +16,7 @@ import (
 
 // The page's own sources, and those of others that third_party/vendor makes from npm.
 //
-//go:embed page/page.html page/page.css page/verify.js page/checks.js page/decide.js page/view.js page/third_party/cedar.js page/third_party/cedar.wasm.gz page/third_party/ed25519.js
+//go:embed page/page.html page/page.css page/verify.js page/checks.js page/decide.js page/view.js page/third_party/cedar.js page/third_party/cedar.wasm.gz page/third_party/cedar.wasm.sha256 page/third_party/ed25519.js
 var sources embed.FS
 
 func source(name string) string {
@@ -31,7 +31,7 @@ func source(name string) string {
 // Its SHA-256 is published in docs/packs.md.
 func Verifier() string {
 	var b strings.Builder
-	b.WriteString("(() => {\n\"use strict\";\n")
+	fmt.Fprintf(&b, "(() => {\n\"use strict\";\nconst engineDigest = \"%s\";\n", strings.TrimSpace(source("third_party/cedar.wasm.sha256")))
 	for _, name := range []string{"verify.js", "checks.js", "decide.js", "view.js"} {
 		b.WriteString(source(name))
 	}

@@ -34,7 +34,7 @@ async function verify(files, progress) {
   const text = (name) => { if (!files.has(name)) throw new Error("it is missing"); return text8.decode(files.get(name)); };
   const envelope = JSON.parse(text("manifest.json"));
   if (envelope.payloadType !== payloadType) throw new Error("manifest.json is no in-toto statement");
-  const payload = fromBase64(envelope.payload), statement = JSON.parse(text8.decode(payload)), p = statement.predicate;
+  const payload = fromBase64(envelope.payload), statement = parseCanonical(payload), p = statement.predicate;
   if (statement._type !== statementType || statement.predicateType !== predicateType || p.format !== "aver-pack/1") throw new Error("the pack has a format that this page does not know");
   v.predicate = p;
 
@@ -262,8 +262,10 @@ function checkListed(v) {
   for (const d of v.predicate.decisions) {
     const e = entries.get(d.index);
     if (e?.leaf.kind !== "decision" || e.leaf.id !== d.evaluation_id) wrong.push(`decision ${d.evaluation_id} is not entry ${d.index}`);
+    if (seen.has(d.index)) wrong.push(`entry ${d.index} is listed twice`);
     seen.add(d.index);
     for (const i of d.activities ?? []) {
+      if (seen.has(i)) wrong.push(`entry ${i} is listed twice`);
       const a = entries.get(i);
       if (a?.leaf.kind !== "activity" || (a.payload && a.payload.evaluation_id !== d.evaluation_id)) wrong.push(`entry ${i} is not an activity of ${d.evaluation_id}`);
       seen.add(i);

@@ -32,44 +32,81 @@ async function decideAgain(v, progress) {
   }
 }
 
+// The outcomes, the worst first; those that allow; and what a gate that matches and is not met leaves of one, by the reason
+// that says so. An approval met it.
+const outcomes = ["denied", "challenged", "escalated", "partially_authorized", "restricted", "permitted"];
+const allowing = new Set(["partially_authorized", "restricted", "permitted"]);
+const lesser = (a, b) => outcomes.indexOf(a) < outcomes.indexOf(b) ? a : b;
+const gateOutcome = { obligation_unsupported: "denied", challenge: "challenged", escalate: "escalated", restrict: "restricted", approved: "permitted" };
+// The reasons that a ruling can have for which the gates were asked: everything else allowed.
+const afterGates = new Set([...Object.keys(gateOutcome), "permitted", "exception", "policy_error", "approval_unknown", "approval_out_of_scope", "approval_pending",
+  "approval_refused", "approval_expired", "approval_used"]);
+
+const kindOf = (f) => f.exception ? "exception" : f.grant ? "grant" : f.entity ? "delegator" : "actor";
+
 class Engine {
   constructor(v) { this.v = v; this.sets = new Map(); }
 
-  // decision decides the frames of one record, and compares.
+  // decision decides the frames and gates of one record, and compares.
   decision(e, lines) {
-    const record = e.payload, d = record.decision;
-    let at = 0, n = 0;
-    for (const r of rulings(d)) {
-      const matched = [];
-      const reasons = r.reasons ?? [], exempt = reasons.some((x) => x.code === "exception");
-      for (const f of r.frames ?? []) {
-        const kind = f.exception ? "exception" : f.grant ? "grant" : f.entity ? "delegator" : "actor";
-        const line = lines[at++];
-        if (line?.frame !== kind || line.part !== (d.parts ? r.id : undefined)) throw new Error(`what was asked as ${kind} is not here`);
-        const got = this.ask(this.inputs(e, r, f, kind, line), this.setOf(record, f, kind));
-        if ((got.decision === "allow" && !got.errors.length) !== f.allowed) throw new Error(`the frame of the ${kind} is recorded as ${f.allowed ? "allowed" : "not allowed"}; Cedar says ${got.decision}`);
-        if (kind === "actor" || kind === "delegator") {
-          this.equal(`policies of the ${kind}'s frame`, [...(f.policies ?? [])].sort(), got.reasons);
-          this.equal(`errors of the ${kind}'s frame`, (f.errors ?? []).map((x) => x.policy).sort(), got.errors);
-        }
-        n++;
-      }
-      while (lines[at]?.frame.startsWith("gates:")) {
-        const line = lines[at++], kind = line.frame.slice(6);
-        const f = r.frames.find((f) => kind === "actor" ? !f.entity && !f.grant && !f.exception : f.entity && f.entity.type === line.principal.type && f.entity.id === line.principal.id);
-        if (!f) throw new Error("the gates were asked for somebody who has no frame");
-        const got = this.ask(this.inputs(e, r, f, kind, line), this.bundles(record, true));
-        matched.push(...got.reasons, ...got.errors);
-        n++;
-      }
-      for (const id of matched) if (!reasons.some((x) => x.policy === id)) throw new Error(`the gate ${id} matches, and the record does not say so`);
-      for (const x of reasons) if (["challenge", "escalate", "restrict"].includes(x.code) && !matched.includes(x.policy)) throw new Error(`the gate ${x.policy} does not match`);
-      const stops = (r.frames ?? []).some((f) => !f.allowed && !(exempt && !f.entity && !f.grant));
-      if (stops && r.outcome !== "denied") throw new Error(`a frame does not allow, and the outcome is ${r.outcome}`);
+    const d = e.payload.decision, asked = { lines, at: 0 };
+    for (const r of rulings(d)) this.ruling(e, r, asked);
+    if (asked.at !== lines.length) throw new Error("more was asked than the record has frames");
+    if (d.parts) {
+      const allowed = d.parts.filter((p) => allowing.has(p.outcome)).length;
+      const outcome = allowed && allowed < d.parts.length ? "partially_authorized" : d.parts.reduce((worst, p) => lesser(worst, p.outcome), "permitted");
+      if (d.outcome !== outcome) throw new Error(`its parts make it ${outcome}, and it is recorded as ${d.outcome}`);
     }
-    if (at !== lines.length) throw new Error("more was asked than the record has frames");
-    if (!n && d.outcome !== "denied") throw new Error("nothing was asked, and the outcome is no denial");
-    return n;
+    return lines.length;
+  }
+
+  ruling(e, r, asked) {
+    const record = e.payload, part = record.decision.parts ? r.id : undefined, reasons = r.reasons ?? [], frames = r.frames ?? [];
+    const next = (frame) => {
+      const line = asked.lines[asked.at++];
+      if (line?.frame !== frame || line.part !== part) throw new Error(`what was asked as ${frame} is not here`);
+      return line;
+    };
+    const exempt = reasons.some((x) => x.code === "exception");
+    let stopped = !frames.length;
+    for (const f of frames) {
+      const kind = kindOf(f), line = next(kind);
+      const got = this.ask(this.inputs(e, r, f, kind, line), this.setOf(record, f, kind));
+      if ((got.decision === "allow" && !got.errors.length) !== f.allowed) throw new Error(`the frame of the ${kind} is recorded as ${f.allowed ? "allowed" : "not allowed"}; Cedar says ${got.decision}`);
+      if (kind === "actor" || kind === "delegator") {
+        this.equal(`policies of the ${kind}'s frame`, [...(f.policies ?? [])].sort(), got.reasons);
+        this.equal(`errors of the ${kind}'s frame`, (f.errors ?? []).map((x) => x.policy).sort(), got.errors);
+      }
+      stopped ||= !f.allowed && !(exempt && kind === "actor");
+    }
+    if (stopped || (!allowing.has(r.outcome) && reasons.some((x) => !afterGates.has(x.code)))) {
+      if (r.outcome !== "denied") throw new Error(`not every frame allows, and the outcome is ${r.outcome}`);
+      return;
+    }
+    const matched = [], failed = [];
+    for (const f of frames) {
+      const kind = kindOf(f);
+      if (kind !== "actor" && kind !== "delegator") continue;
+      const got = this.ask(this.inputs(e, r, f, kind, next(`gates:${kind}`)), this.bundles(record, true));
+      matched.push(...got.reasons);
+      failed.push(...got.errors);
+    }
+    this.settled(r, matched, failed);
+  }
+
+  // settled compares a ruling with the gates that matched, and those that could not be evaluated. One of these denies, and
+  // then the others are not told.
+  settled(r, matched, failed) {
+    const reasons = r.reasons ?? [];
+    if (failed.length) matched = [];
+    for (const id of failed) if (!reasons.some((x) => x.policy === id && x.code === "policy_error")) throw new Error(`the gate ${id} can't be evaluated, and the record does not say so`);
+    for (const id of matched) if (!reasons.some((x) => x.policy === id && Object.hasOwn(gateOutcome, x.code))) throw new Error(`the gate ${id} matches, and the record does not say so`);
+    let outcome = failed.length ? "denied" : "permitted";
+    for (const x of reasons.filter((x) => Object.hasOwn(gateOutcome, x.code))) {
+      if (!matched.includes(x.policy)) throw new Error(`the gate ${x.policy} does not match, and the record says so`);
+      outcome = lesser(outcome, gateOutcome[x.code]);
+    }
+    if (r.outcome !== outcome) throw new Error(`its frames and gates make it ${outcome}, and it is recorded as ${r.outcome}`);
   }
 
   equal(what, want, got) {

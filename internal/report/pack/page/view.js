@@ -67,7 +67,8 @@ function showVerdicts() {
   const whole = view.report.integrity(), unknown = view.report.checks.filter((c) => c.state === "unknown").length;
   const failed = view.report.checks.filter((c) => c.state === "failed").length;
   const trusted = verdictOfTrust === "established" && whole;
-  const rest = unknown ? ` ${unknown} lines are unknown: what they take was withheld, or is gone.` : "";
+  const again = view.report.checks.some((c) => c.check === "again" && c.state === "not_checked") ? " Nothing was decided again." : "";
+  const rest = again + (unknown ? ` ${unknown} lines are unknown: what they take was withheld, or is gone.` : "");
   if (!whole) verdict("integrity", "failed", "Broken", failed ? `${failed} checks failed; see below.` : "A check could not be made; see below.");
   else verdict("integrity", trusted ? "good" : "open", "Consistent", `Everything that is here is consistent with the keys that the pack names.${rest}`);
   if (verdictOfTrust === "refused") verdict("trust", "failed", "Refused", "A key that you entered is not that of a log here, or a witness has not cosigned. Do not rely on this pack.");
@@ -156,11 +157,28 @@ function showAbout() {
   for (const [k, t] of rows) if (t) $("about").append(element("dt", {}, k), element("dd", {}, t));
 }
 
+// loadEngine starts the engine, or says why it does not start. An engine that is another one than was published is a
+// failure, not something that is lacking.
 async function loadEngine() {
   const data = $("engine");
   if (!data) return "this page does not have the engine (aver pack --with-engine)";
-  await Cedar.init({ module_or_path: await unpack(fromBase64(data.textContent.trim()), "gzip", 1 << 28) });
-  return "";
+  let engine, wrong = "";
+  try {
+    engine = await unpack(fromBase64(data.textContent.trim()), "gzip", 1 << 28);
+    if (hex(sha256(engine)) !== engineDigest) wrong = "its SHA-256 is another one";
+  } catch (err) {
+    wrong = err.message;
+  }
+  if (wrong) {
+    view.report.add("again", "failed", "", "the engine in this page is the one that it was made with", wrong);
+    return "the engine in this page is not used";
+  }
+  try {
+    await Cedar.init({ module_or_path: engine });
+    return "";
+  } catch (err) {
+    return `the engine does not start here: ${err.message}`;
+  }
 }
 
 async function main() {
@@ -171,7 +189,7 @@ async function main() {
     await pause();
     view = await verify(await unzip(await unpack(fromBase64($("pack").textContent.trim()), "gzip", limits.content)), progress);
     showAbout();
-    const lacks = await loadEngine().catch((err) => `the engine does not start here: ${err.message}`);
+    const lacks = await loadEngine();
     if (!lacks) await decideAgain(view, progress);
     else view.report.add("again", "not_checked", "", "decisions come out as recorded when they are decided again", `${lacks}; aver verify does it`);
     $("engine-name").textContent = lacks ? "" : `Cedar ${Cedar.getCedarSDKVersion()} (Rust, WebAssembly) decided again.`;
