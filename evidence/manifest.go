@@ -136,6 +136,9 @@ func parseManifest(text []byte) (payload []byte, envelope Envelope, statement St
 	if err := strict(payload, &statement); err != nil {
 		return nil, envelope, statement, fmt.Errorf("the statement: %w", err)
 	}
+	if canonical, err := aver.CanonicalJSON(statement); err != nil || !bytes.Equal(canonical, payload) {
+		return nil, envelope, statement, errors.New("the statement is not in the canonical form")
+	}
 	p := &statement.Predicate
 	switch {
 	case statement.Type != StatementType || statement.PredicateType != PredicateType:
@@ -148,15 +151,25 @@ func parseManifest(text []byte) (payload []byte, envelope Envelope, statement St
 	return payload, envelope, statement, nil
 }
 
-// strict decodes JSON that has no members but those of v, and nothing after it.
+// strict decodes JSON that means one thing: each member is one of v's, spelt as it
+// is there and once, and nothing comes after. So what other programs read in it
+// is what is read here.
 func strict(text []byte, v any) error {
+	generic, err := aver.ParseJSON(text, aver.Limits{Bytes: len(text), Members: len(text)})
+	if err != nil {
+		return err
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return err
 	}
-	if d.More() {
-		return errors.New("there is more after the value")
+	read, err := aver.CanonicalJSON(v)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(read, aver.AppendCanonical(nil, generic)) {
+		return errors.New("a member is not spelt as it should be, or empty where it should be left out")
 	}
 	return nil
 }

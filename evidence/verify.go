@@ -478,18 +478,24 @@ func (v *verifier) beyond() bool {
 func (v *verifier) listed() {
 	listed := map[uint64]string{}
 	var wrong []string
+	list := func(index uint64, id string) {
+		if _, twice := listed[index]; twice {
+			wrong = append(wrong, fmt.Sprintf("entry %d is listed twice", index))
+		}
+		listed[index] = id
+	}
 	for _, d := range v.p.Statement.Predicate.Decisions {
 		e := v.entries[DecisionLog][d.Index]
 		if e == nil || e.leaf.Kind != aver.KindDecision || e.leaf.ID != d.ID {
 			wrong = append(wrong, fmt.Sprintf("decision %s is not entry %d", d.ID, d.Index))
 		}
-		listed[d.Index] = d.ID
+		list(d.Index, d.ID)
 		for _, i := range d.Activities {
 			a := v.entries[DecisionLog][i]
 			if a == nil || a.leaf.Kind != aver.KindActivity || a.activity != nil && a.activity.EvaluationID != d.ID {
 				wrong = append(wrong, fmt.Sprintf("entry %d is not an activity of %s", i, d.ID))
 			}
-			listed[i] = d.ID
+			list(i, d.ID)
 		}
 	}
 	for i := range v.entries[DecisionLog] {
