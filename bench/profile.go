@@ -1,17 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aver-authz/aver/bench/load"
+	"github.com/aver-authz/aver/bench/proc"
+	"github.com/aver-authz/aver/bench/report"
 	"github.com/aver-authz/aver/bench/target"
 	"github.com/aver-authz/aver/bench/workload"
 	"github.com/aver-authz/aver/internal/datadir"
@@ -30,20 +35,21 @@ func profile(ctx context.Context, args []string) error {
 	again := f.String("replay", "", "profile the replay of this data directory instead")
 	file := f.String("cpu", filepath.Join(os.TempDir(), "aver-cpu.pprof"), "file for the profile")
 	f.DurationVar(&t.measure, "for", 10*time.Second, "how long")
-	if err := c.parse(f, args, ""); err != nil {
+	if err := c.parse(f, args, "profile"); err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // as aver serve does
 	}
 	out, err := os.Create(*file)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	if *again != "" {
-		err = profileReplay(ctx, *again, out)
-	} else {
-		err = c.profileServer(ctx, *name, t, out)
+	if *again == "" {
+		return c.profileServer(ctx, *name, args, t, out)
 	}
-	if err != nil {
+	if err := profileReplay(ctx, *again, out); err != nil {
 		return err
 	}
 	top, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", "-cum", "-nodecount=70", *file).CombinedOutput()
@@ -73,8 +79,8 @@ func profileReplay(ctx context.Context, data string, out io.Writer) error {
 	return err
 }
 
-// profileServer asks a server in this process.
-func (c *common) profileServer(ctx context.Context, name string, t timing, out io.Writer) error {
+// profileServer asks a server in this process, and says what each stage of a request takes.
+func (c *common) profileServer(ctx context.Context, name string, args []string, t timing, out *os.File) error {
 	all := scenarios(false)
 	i := slices.IndexFunc(all, func(s scenario) bool { return s.name == name && !s.open() })
 	if i < 0 {
@@ -111,7 +117,23 @@ func (c *common) profileServer(ctx context.Context, name string, t timing, out i
 	got := pool.Closed(ctx, list, t.measure)
 	pprof.StopCPUProfile()
 	say("%.0f requests/s beside the generator; %d failed", got.Rate(), got.Failed)
-	return nil
+	p := report.Profile{
+		Command: commandLine(append([]string{"profile"}, args...)), Version: target.SourceVersion(ctx), Time: time.Now(),
+		Scenario: sc.name, RPS: got.Rate(), Seconds: t.measure.Seconds(),
+	}
+	if p.Machine, err = proc.ThisMachine(work); err != nil {
+		return err
+	}
+	traces, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-traces", out.Name()).Output()
+	if err != nil {
+		return fmt.Errorf("go tool pprof: %w", err)
+	}
+	if p.Stages, err = report.ReadStages(bytes.NewReader(traces), got.Rate()*t.measure.Seconds()); err != nil {
+		return err
+	}
+	var text strings.Builder
+	p.Markdown(&text)
+	return c.deliver(text.String(), &p)
 }
 
 // embedded starts Aver in this process, with the settings of aver serve.
