@@ -109,8 +109,11 @@ func FactsOfLeaf(index uint64, leaf aver.Leaf) *Facts {
 }
 
 // Report adds what was reported about the decision afterwards.
-func (f *Facts) Report(a *aver.Activity) {
-	f.Terms = append(f.Terms, Reported(a)...)
+func (f *Facts) Report(a *aver.Activity) { f.Learn(Reported(a)) }
+
+// Learn adds what [Reported] or [Asked] tells.
+func (f *Facts) Learn(terms []Term) {
+	f.Terms = append(f.Terms, terms...)
 	f.settle()
 }
 
@@ -131,10 +134,7 @@ func Reported(a *aver.Activity) []Term {
 }
 
 // Ask adds a request for approval that was made because of the decision.
-func (f *Facts) Ask(a *aver.ApprovalRequest) {
-	f.Terms = append(f.Terms, Asked(a)...)
-	f.settle()
-}
+func (f *Facts) Ask(a *aver.ApprovalRequest) { f.Learn(Asked(a)) }
 
 // Asked are the terms that a request for approval adds to its decision.
 func Asked(a *aver.ApprovalRequest) []Term { return []Term{{Field: Approval, Text: a.ID}} }
