@@ -201,8 +201,12 @@ func (d *demonstration) tryNext(seen *tally, running bool) {
 	d.say("%s", strings.ReplaceAll(fmt.Sprintf(`  aver why %s DATA    # a denial to an agent that showed grants
   aver identity show ai_agent:payments-agent DATA
   aver grant list DATA
-  aver policy list DATA
+  aver search 'kind:ai_agent outcome:denied' DATA
+  aver trail --grant g-late-run DATA    # a payment that went on after its authority had ended
+  aver report agent ai_agent:payments-agent DATA
+  aver gaps DATA
 `, seen.denied), " DATA", spaced(data)))
+	d.say("  aver pack --query 'approval:*' --with-engine -o approvals.html --data %s    # open it in a browser\n", d.o.Data)
 	d.say("  aver verify --data %s\n", d.o.Data)
 	d.say("  aver replay --data %s --policy internal/demo/bundle    # after changing a policy there: what would have been?\n\n", d.o.Data)
 }
