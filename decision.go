@@ -81,7 +81,8 @@ type PartDecision struct {
 	Ruling
 }
 
-// Actor is the acting party as Aver knows it (A1).
+// Actor is the acting party as Aver knows it (A1). Who it is, a record says in its
+// request.
 type Actor struct {
 	Ref
 	Kind  Kind    `json:"kind"`
@@ -99,7 +100,8 @@ const (
 	FrameException FrameKind = "exception" // an active exception of the acting party; one that allows stands in for the actor's
 )
 
-// Frame is one authorization of the request by the policy engine.
+// Frame is one authorization of the request by the policy engine. In a record it
+// says only that it does not allow; the zero Frame does not.
 type Frame struct {
 	As        FrameKind     `json:"-"`                   // in JSON: a grant's if it has a grant, a delegator's if it has an entity, else the actor's
 	Entity    Ref           `json:"entity,omitzero"`     // of a delegator frame: who
@@ -110,9 +112,11 @@ type Frame struct {
 	Errors    []PolicyError `json:"errors,omitempty"`
 }
 
-// UnmarshalJSON reads a frame and finds its kind.
+// UnmarshalJSON reads a frame of a record and finds its kind: it allows unless it
+// says that it does not.
 func (f *Frame) UnmarshalJSON(text []byte) error {
 	type members Frame
+	f.Allowed = true
 	if err := json.Unmarshal(text, (*members)(f)); err != nil {
 		return err
 	}

@@ -98,8 +98,8 @@ func ExampleParseLeaf() {
 	}
 	fmt.Println(record.Decision.Actor.Ref, "was", record.Decision.Outcome, "at", record.Time)
 	// Output:
-	// leaf:      64bed3d8c9d93a30f39ae286751b603bb931a1535cd315c434515f713ca9b477
-	// sha256sum: 64bed3d8c9d93a30f39ae286751b603bb931a1535cd315c434515f713ca9b477
+	// leaf:      22a678a24d78bbf17c19bf6f67a6281acf35c73af70f93ee88004f5a279cfb3c
+	// sha256sum: 22a678a24d78bbf17c19bf6f67a6281acf35c73af70f93ee88004f5a279cfb3c
 	// matches:   true
 	// ai_agent::"ap-agent" was permitted at 2026-11-24T07:33:49.123Z
 }

@@ -366,16 +366,13 @@ func sampleRecords() []*Record {
 			Reasons: []Reason{
 				{Code: ReasonGrantRevoked, Grant: "g-reports", Detail: "2026-11-23T18:00:00.000Z"},
 				{Code: ReasonPolicyError, Policy: "exports/region", Detail: "attribute `region` not found"},
-				{Code: ReasonForbidden, Policy: "baseline/unregistered-machine"},
-				{Code: ReasonNotPermitted, Detail: `user::"bo"`},
+				{Code: ReasonNotPermitted},
+				{Code: ReasonForbidden, Policy: "exports/staff-only", Detail: `user::"bo"`},
 				{Code: ReasonLimit, Grant: "g-reports", Detail: "uses: 10 of 10 used, 1 asked"},
 			},
 			Frames: []Frame{
-				{
-					As: FrameActor, Policies: []string{"baseline/unregistered-machine"},
-					Errors: []PolicyError{{Policy: "exports/region", Message: "attribute `region` not found"}},
-				},
-				{As: FrameDelegator, Entity: Ref{"bo", "user"}},
+				{As: FrameActor, Errors: []PolicyError{{Policy: "exports/region", Message: "attribute `region` not found"}}},
+				{As: FrameDelegator, Entity: Ref{"bo", "user"}, Policies: []string{"exports/staff-only"}},
 				{As: FrameGrant, Grant: "g-reports", Allowed: true},
 			},
 		},

@@ -60,9 +60,9 @@ type PEP struct {
 
 // Facts cites the entities that were looked up in the authority state. Each that
 // is registered is cited by the index of the event that last set it, so that
-// what many decisions share is not repeated. The request's own subject, action
-// and resource are always looked up: what no event cites of them is not
-// registered, and is not listed as absent.
+// what many decisions share is not repeated. What is not registered is listed,
+// but not where it is named already: the request's own subject, action and
+// resource, the delegators of the frames, and the parents of what is registered.
 type Facts struct {
 	Absent []Ref    `json:"absent,omitempty"` // looked up and not registered; sorted by type, then id
 	Events []uint64 `json:"events,omitempty"` // indexes in the authority log, ascending
@@ -152,39 +152,11 @@ func ParseRecord(payload []byte) (*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record: request: %w", err)
 	}
+	r.Decision.complete(request)
 	if !bytes.Equal(AppendCanonical(nil, request), r.Request) || !bytes.Equal(r.AppendCanonical(nil), payload) {
 		return nil, fmt.Errorf("record: it is not in the canonical form")
 	}
-	r.Decision.Reasons = withPermits(r.Decision.Ruling, r.Decision.Parts)
-	for i := range r.Decision.Parts {
-		p := &r.Decision.Parts[i]
-		p.Reasons = withPermits(p.Ruling, nil)
-	}
 	return &r, nil
-}
-
-// withPermits puts the reasons back that a record leaves out: the policies by
-// which the acting party is permitted.
-func withPermits(r Ruling, parts []PartDecision) []Reason {
-	if r.Outcome != Permitted && r.Outcome != Restricted {
-		return r.Reasons
-	}
-	frames := r.Frames
-	for _, p := range parts {
-		frames = append(frames, p.Frames...)
-	}
-	var permits []Reason
-	for _, f := range frames {
-		if f.As != FrameActor {
-			continue
-		}
-		for _, policy := range f.Policies {
-			if reason := (Reason{Code: ReasonPermitted, Policy: policy}); !slices.Contains(permits, reason) {
-				permits = append(permits, reason)
-			}
-		}
-	}
-	return append(permits, r.Reasons...)
 }
 
 // AppendCanonical appends the record's canonical bytes (RFC 8785), its payload.
@@ -239,9 +211,10 @@ func (r *Record) AppendCanonical(dst []byte) []byte {
 }
 
 // AppendCanonical appends the canonical bytes of the decision, which is what a
-// replay compares. What follows from the rest is left out: the texts of reasons,
-// the reasons that only repeat the policies by which the acting party is
-// permitted, and what kind a frame is.
+// replay compares. What follows from the rest is left out: who the acting party
+// is, which the request says; the texts of reasons, and the reasons that only
+// repeat frames or parts; what kind a frame is, that it allows, and the policies
+// of a delegator's that are the acting party's as well.
 func (d *Decision) AppendCanonical(dst []byte) []byte {
 	o := object{dst: dst}
 	o.name("actor")
@@ -249,9 +222,7 @@ func (d *Decision) AppendCanonical(dst []byte) []byte {
 	if d.Actor.Event != nil {
 		a.uint("event", *d.Actor.Event)
 	}
-	a.string("id", d.Actor.ID)
 	a.string("kind", string(d.Actor.Kind))
-	a.string("type", d.Actor.Type)
 	o.dst = a.close()
 	appendList(&o, "counters", d.Counters, Counter.appendCanonical)
 	d.Ruling.appendFirst(&o)
@@ -264,14 +235,24 @@ func (d *Decision) AppendCanonical(dst []byte) []byte {
 		p.Ruling.appendLast(&o)
 		return o.close()
 	})
-	d.Ruling.appendLast(&o)
+	if d.repeats() {
+		appendList(&o, "requirements", d.Requirements, Requirement.appendCanonical)
+	} else {
+		d.Ruling.appendLast(&o)
+	}
 	return o.close()
 }
 
 // A ruling's members stand between those of what embeds it: id and parts.
 
 func (r *Ruling) appendFirst(o *object) {
-	appendList(o, "frames", r.Frames, Frame.appendCanonical)
+	shared := r.shared()
+	appendList(o, "frames", r.Frames, func(f Frame, dst []byte) []byte {
+		if f.As == FrameDelegator && f.Allowed && slices.Equal(f.Policies, shared) {
+			f.Policies = nil
+		}
+		return f.appendCanonical(dst)
+	})
 }
 
 func (r *Ruling) appendOutcome(o *object) {
@@ -280,17 +261,16 @@ func (r *Ruling) appendOutcome(o *object) {
 }
 
 func (r *Ruling) appendLast(o *object) {
-	first := 0 // of those that say more than the frames
-	for first < len(r.Reasons) && r.Reasons[first].Code == ReasonPermitted {
-		first++
-	}
-	appendList(o, "reasons", r.Reasons[first:], Reason.appendCanonical)
+	before, after := r.kept()
+	appendLists(o, "reasons", before, after, Reason.appendCanonical)
 	appendList(o, "requirements", r.Requirements, Requirement.appendCanonical)
 }
 
 func (f Frame) appendCanonical(dst []byte) []byte {
 	o := object{dst: dst}
-	o.bool("allowed", f.Allowed)
+	if !f.Allowed { // a denial is never left to be understood
+		o.bool("allowed", false)
+	}
 	if f.As == FrameDelegator {
 		o.name("entity")
 		o.dst = f.Entity.appendCanonical(o.dst)
@@ -451,16 +431,23 @@ func (o *object) close() []byte {
 
 // appendList writes a list as a member, and nothing for an empty one.
 func appendList[T any](o *object, name string, list []T, appendOne func(T, []byte) []byte) {
-	if len(list) == 0 {
+	appendLists(o, name, list, nil, appendOne)
+}
+
+// appendLists writes two lists as one.
+func appendLists[T any](o *object, name string, first, then []T, appendOne func(T, []byte) []byte) {
+	if len(first) == 0 && len(then) == 0 {
 		return
 	}
 	o.name(name)
 	o.dst = append(o.dst, '[')
-	for i, e := range list {
-		if i > 0 {
-			o.dst = append(o.dst, ',')
+	for i, list := range [...][]T{first, then} {
+		for j, e := range list {
+			if j > 0 || i > 0 && len(first) > 0 {
+				o.dst = append(o.dst, ',')
+			}
+			o.dst = appendOne(e, o.dst)
 		}
-		o.dst = appendOne(e, o.dst)
 	}
 	o.dst = append(o.dst, ']')
 }

@@ -7,17 +7,33 @@ import (
 	"github.com/aver-authz/aver/internal/pdp"
 )
 
-// The cost of one decision with its record, apart from the disk: a person who
-// pays, and an agent that pays through a chain of two grants.
-func BenchmarkDecideAndRecord(b *testing.B) {
-	w := newWorld(b, payPolicies)
+// twoHops is asked by an agent that pays through a chain of two grants.
+var twoHops = pay(subJSON, 50, `"delegation":["g1","g2"],"on_behalf_of":`+aliceJSON)
+
+func chainWorld(t testing.TB) *world {
+	w := newWorld(t, payPolicies)
 	w.agent("bot", nil)
 	w.agent("sub", nil)
 	w.grant(aver.Grant{ID: "g1", From: alice, To: bot, Depth: 1, Expires: start + 1_000_000_000, Condition: "resource.amount <= 100"})
 	w.grant(aver.Grant{ID: "g2", From: bot, To: sub, Parent: "g1", Expires: start + 1_000_000_000})
+	return w
+}
+
+// A decision with a chain of two grants takes at most about 1,000 bytes before
+// compression.
+func TestRecordOfAChainIsSmall(t *testing.T) {
+	if size := pdp.DecideAndEncode(t, chainWorld(t).st, request(t, twoHops), start+10_000); size > 1000 {
+		t.Errorf("the payload has %d bytes", size)
+	}
+}
+
+// The cost of one decision with its record, apart from the disk: a person who
+// pays, and an agent that pays through a chain of two grants.
+func BenchmarkDecideAndRecord(b *testing.B) {
+	w := chainWorld(b)
 	for name, text := range map[string]string{
 		"single":  pay(aliceJSON, 50, `"mfa":true,"ip":"10.1.2.3"`),
-		"two-hop": pay(subJSON, 50, `"delegation":["g1","g2"],"on_behalf_of":`+aliceJSON),
+		"two-hop": twoHops,
 	} {
 		b.Run(name, func(b *testing.B) {
 			bytes := 0

@@ -56,10 +56,10 @@ func decide(d *decider) (aver.Decision, *Evidence) {
 	if q.parts[0].id == "" {
 		out.Ruling = rulings[0]
 	} else {
-		out.Ruling = combine(rulings)
 		for i, r := range rulings {
 			out.Parts = append(out.Parts, aver.PartDecision{ID: q.parts[i].id, Ruling: r})
 		}
+		out.Ruling = combine(out.Parts)
 	}
 	out.Counters = d.finishCounters(out.Outcome.Allowed())
 	return out, d.evidence
@@ -276,23 +276,31 @@ func (d *decider) authorize(p principal, entities *world) (aver.Frame, []aver.Re
 		frame.Entity = ref(p.uid)
 		who = frame.Entity.String()
 	}
-	var reasons []aver.Reason
-	for _, e := range result.Errors {
-		reasons = append(reasons, because(aver.ReasonPolicyError, e.Rule, "", e.Message))
-	}
-	code := aver.ReasonForbidden
-	if result.Decision {
-		code = aver.ReasonPermitted
-	}
-	for _, rule := range result.Reasons {
-		if frame.Allowed || code == aver.ReasonForbidden {
-			reasons = append(reasons, because(code, rule, "", who))
+	reasons, all := frame.AppendReasons(nil)
+	if !all && !bool(result.Decision) {
+		for _, p := range frame.Policies {
+			reasons = append(reasons, aver.Reason{Code: aver.ReasonForbidden, Policy: p, Detail: who})
 		}
 	}
-	if !bool(result.Decision) && len(result.Reasons) == 0 {
-		reasons = append(reasons, because(aver.ReasonNotPermitted, nil, "", who))
+	for i := range reasons {
+		reasons[i].Text = ReasonText(reasons[i], words(result, reasons[i].Policy))
 	}
 	return frame, reasons
+}
+
+// words are the @reason of a policy that was evaluated.
+func words(result policy.Result, id string) string {
+	for _, rule := range result.Reasons {
+		if rule.ID == id {
+			return rule.Reason
+		}
+	}
+	for _, e := range result.Errors {
+		if e.Rule.ID == id {
+			return e.Rule.Reason
+		}
+	}
+	return ""
 }
 
 // authorizeGrant evaluates one grant, which is itself a Cedar permit.
@@ -303,13 +311,11 @@ func (d *decider) authorizeGrant(g *authority.Grant, request types.Request, enti
 		As: aver.FrameGrant, Grant: g.ID, Errors: policyErrors(result.Errors),
 		Allowed: bool(result.Decision) && len(result.Errors) == 0,
 	}
-	if len(result.Errors) > 0 {
-		return frame, []aver.Reason{because(aver.ReasonPolicyError, nil, g.ID, result.Errors[0].Message)}
+	reasons, _ := frame.AppendReasons(nil)
+	for i := range reasons {
+		reasons[i].Text = ReasonText(reasons[i], "")
 	}
-	if !frame.Allowed {
-		return frame, []aver.Reason{because(aver.ReasonGrantScope, nil, g.ID, "")}
-	}
-	return frame, nil
+	return frame, reasons
 }
 
 // gates evaluates the gate policies as every principal (an agent must not pass
@@ -392,7 +398,7 @@ func obligation(rule *policy.Rule) aver.Obligation {
 }
 
 // combine makes the ruling on a request of the rulings on its parts.
-func combine(parts []aver.Ruling) aver.Ruling {
+func combine(parts []aver.PartDecision) aver.Ruling {
 	allowed := 0
 	worst := aver.Permitted
 	for _, p := range parts {
@@ -403,13 +409,8 @@ func combine(parts []aver.Ruling) aver.Ruling {
 	}
 	switch {
 	case allowed == len(parts):
-		out := aver.Ruling{Outcome: worst}
+		out := aver.Ruling{Outcome: worst, Reasons: aver.PartReasons(parts)}
 		for _, p := range parts {
-			for _, reason := range p.Reasons {
-				if !slices.Contains(out.Reasons, reason) {
-					out.Reasons = append(out.Reasons, reason)
-				}
-			}
 			out.Obligations = appendObligations(out.Obligations, p.Obligations)
 		}
 		return out

@@ -2,9 +2,12 @@ package pdp_test
 
 import (
 	"crypto/rand"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/aver-authz/aver"
@@ -157,6 +160,7 @@ func checkDecision(t rapid.TB, w *world, used pdp.Usage, text string) {
 	if req.Digest() != digest {
 		t.Fatalf("%s: the request was changed to %s", text, aver.AppendCanonical(nil, req.JSON()))
 	}
+	checkReadsBack(t, record)
 	kept, missing, err := pdp.Disclose(record.Request, disclosures)
 	if err != nil || len(missing) > 0 {
 		t.Fatalf("%s: kept as %s, missing %v, %v", text, record.Request, missing, err)
@@ -168,6 +172,34 @@ func checkDecision(t rapid.TB, w *world, used pdp.Usage, text string) {
 	if lacks := evidenceAgain.Lacks(record.Omitted); len(lacks) > 0 {
 		t.Fatalf("%s: the record lacks %q", text, lacks)
 	}
+}
+
+// checkReadsBack checks that a record reads back as it was decided, though it does not say what follows from the rest.
+func checkReadsBack(t rapid.TB, record *aver.Record) {
+	t.Helper()
+	payload := record.AppendCanonical(nil)
+	back, err := aver.ParseRecord(payload)
+	if err != nil {
+		t.Fatalf("%s: %v", payload, err)
+	}
+	want := *record
+	want.Decision.Reasons = withoutText(want.Decision.Reasons)
+	want.Decision.Parts = slices.Clone(want.Decision.Parts)
+	for i := range want.Decision.Parts {
+		p := &want.Decision.Parts[i]
+		p.Reasons = withoutText(p.Reasons)
+	}
+	if d := cmp.Diff(&want, back, cmpopts.EquateEmpty()); d != "" {
+		t.Fatalf("%s reads back otherwise (-want +got):\n%s", payload, d)
+	}
+}
+
+func withoutText(reasons []aver.Reason) []aver.Reason {
+	out := slices.Clone(reasons)
+	for i := range out {
+		out[i].Text = ""
+	}
+	return out
 }
 
 // cedar-go evaluates the members of a record in the order of a map and stops at the first that fails. Neither the error

@@ -44,7 +44,7 @@ func NewRecord(st *authority.State, q *Query, d aver.Decision, e *Evidence, c Ci
 		Semantics: aver.Semantics, Engine: policy.EngineVersion,
 		Authority: c.Head, Policies: st.PoliciesDigest(), PEP: c.PEP,
 		Request: request, Full: q.Request.Digest(), Omitted: omitted,
-		Facts: e.Cite(q), Decision: d, Salt: salt(), Token: q.token,
+		Facts: e.Cite(st, q, &d), Decision: d, Salt: salt(), Token: q.token,
 	}, disclosures, nil
 }
 

@@ -23,7 +23,75 @@ func (w *world) record(text string) (*aver.Record, []string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	checkReadsBack(w.t, r)
 	return r, disclosures
+}
+
+// E3: what an exception does to reasons is read back from the record, whether it lifts what forbids or only covers it.
+func TestRecordOfExceptions(t *testing.T) {
+	w := newWorld(t, "")
+	b, err := policy.Load(map[string][]byte{
+		"bundle.yaml": []byte("exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n"),
+		"main.cedar": []byte(`@id("sealed") @overridable("break_glass") forbid (principal, action, resource) when { resource has sealed && resource.sealed };
+			@id("frozen") forbid (principal, action, resource) when { resource has frozen && resource.frozen };
+			@id("mask") @gate("restrict") @obligation("mask") forbid (principal, action, resource);`),
+	}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.publish(b)
+	for id, group := range map[string]string{"ann": "staff", "boss": "leads"} {
+		w.do(aver.EventIdentityRegistered, aver.Identity{Ref: aver.Ref{Type: "user", ID: id}, Kind: aver.HumanUser, Parents: []aver.Ref{{Type: "group", ID: group}}})
+	}
+	w.do(aver.EventExceptionRequested, aver.ExceptionRequest{
+		ID: "x-1", Kind: aver.BreakGlass, Subject: aver.Ref{Type: "user", ID: "ann"}, Actions: []string{"read"}, Resources: []aver.ResourceScope{{Type: "doc"}},
+		Justification: "a patient in danger", IdentityConfirmed: "in person", Approver: aver.Ref{Type: "user", ID: "boss"}, Duration: 3600,
+	})
+	w.do(aver.EventExceptionActivated, aver.ExceptionRef{ID: "x-1"})
+	for _, c := range []struct {
+		action, properties, supported string
+		want                          aver.Outcome
+		codes                         []aver.ReasonCode
+	}{
+		{"read", `"sealed":true`, `"mask"`, aver.Restricted, []aver.ReasonCode{aver.ReasonException, aver.ReasonRestrict}},
+		{"read", `"sealed":true`, ``, aver.Denied, []aver.ReasonCode{aver.ReasonException, aver.ReasonUnsupported}},
+		{"read", ``, `"mask"`, aver.Restricted, []aver.ReasonCode{aver.ReasonException, aver.ReasonRestrict}},
+		{"read", `"sealed":true,"frozen":true`, `"mask"`, aver.Denied, []aver.ReasonCode{aver.ReasonForbidden, aver.ReasonForbidden}},
+		{"write", `"sealed":true`, `"mask"`, aver.Denied, []aver.ReasonCode{aver.ReasonForbidden}},
+	} {
+		r, _ := w.record(fmt.Sprintf(`{"subject":{"type":"user","id":"ann"},"action":{"name":%q},"resource":{"type":"doc","id":"1","properties":{%s}},
+			"context":{"supported_obligations":[%s]}}`, c.action, c.properties, c.supported))
+		if r.Decision.Outcome != c.want || !slices.Equal(codes(r.Decision.Reasons), c.codes) {
+			t.Errorf("%s {%s}: %s %v, want %s %v", c.action, c.properties, r.Decision.Outcome, codes(r.Decision.Reasons), c.want, c.codes)
+		}
+	}
+}
+
+// D2: what is not registered is listed, but not where the record or what it cites names it already.
+func TestRecordListsWhatIsNotRegistered(t *testing.T) {
+	w := newWorld(t, `@id("pay") permit (principal in group::"staff", action, resource) when { !(resource has owner) || !(resource.owner has blocked) };`)
+	for _, r := range []aver.Ref{bot, {Type: "user", ID: "ann"}} {
+		id := aver.Identity{Ref: r, Kind: aver.KindOfType(r.Type), Parents: []aver.Ref{{Type: "group", ID: "staff"}, {Type: "group", ID: "night"}}}
+		if id.Kind.Machine() {
+			id.Owner, id.Purpose = "ops", "pay"
+		}
+		w.do(aver.EventIdentityRegistered, id)
+	}
+	w.grant(aver.Grant{ID: "g", From: alice, To: bot})
+	const payment = `"action":{"name":"pay"},"resource":{"type":"payment","id":"p","properties":{"owner":{"__entity":{"type":"user","id":"zoe"}}}}`
+	zoe := aver.Ref{Type: "user", ID: "zoe"}
+	for _, c := range []struct {
+		request string
+		want    []aver.Ref
+	}{
+		{`{"subject":{"type":"user","id":"ann"},` + payment + `}`, []aver.Ref{zoe}},
+		{`{"subject":` + botJSON + `,` + payment + `,"context":{"delegation":["g"]}}`, []aver.Ref{zoe}}, // alice has a frame
+		{`{"subject":` + aliceJSON + `,"action":{"name":"pay"},"resource":{"type":"payment","id":"p"}}`, nil},
+	} {
+		if r, _ := w.record(c.request); !slices.Equal(r.Facts.Absent, c.want) {
+			t.Errorf("%s: absent %v, want %v", c.request, r.Facts.Absent, c.want)
+		}
+	}
 }
 
 // D2: a record keeps what policies can read and bundles retain, and names what

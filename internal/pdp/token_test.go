@@ -113,6 +113,7 @@ func TestTokenTellsWhoActs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			checkReadsBack(t, record)
 			read, err := aver.ParseRecord(record.AppendCanonical(nil))
 			if err != nil {
 				t.Fatal(err)

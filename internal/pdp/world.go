@@ -67,20 +67,44 @@ type Fact struct {
 	Event *uint64
 }
 
-// Cite says what was looked up as a record does.
-func (e *Evidence) Cite(q *Query) aver.Facts {
+// Cite says what was looked up as a record does. What is not registered is left
+// out where the record, or what it cites, names it already.
+func (e *Evidence) Cite(st *authority.State, q *Query, d *aver.Decision) aver.Facts {
 	var out aver.Facts
+	named := []aver.Ref{q.Request.Subject.Ref, q.Request.Resource.Ref, ref(q.action)}
+	for _, f := range Frames(d) {
+		if f.As == aver.FrameDelegator {
+			named = append(named, f.Entity)
+		}
+	}
 	for _, f := range e.Facts() {
 		switch {
 		case f.Event != nil:
 			out.Events = append(out.Events, *f.Event)
-		case f.Ref != q.Request.Subject.Ref && f.Ref != q.Request.Resource.Ref && f.Ref != ref(q.action):
+		case !slices.Contains(named, f.Ref):
 			out.Absent = append(out.Absent, f.Ref)
 		}
+	}
+	if len(out.Absent) > 0 {
+		parents := e.parents(st)
+		out.Absent = slices.DeleteFunc(out.Absent, func(r aver.Ref) bool { return slices.Contains(parents, r) })
 	}
 	out.Events = append(append(out.Events, e.cited...), e.citeSignals()...)
 	slices.Sort(out.Events)
 	out.Events = slices.Compact(out.Events)
+	return out
+}
+
+// parents lists the parents of the registered entities that were looked up.
+func (e *Evidence) parents(st *authority.State) (out []aver.Ref) {
+	for _, f := range e.facts {
+		if f.Event != nil {
+			entity, _, _ := st.Entity(uid(f.Ref))
+			for parent := range entity.Parents.All() {
+				out = append(out, ref(parent))
+			}
+		}
+	}
 	return out
 }
 

@@ -317,7 +317,7 @@ func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 	if digest := version.state.PoliciesDigest(); digest != record.Policies {
 		out.Difference = append(out.Difference, fmt.Sprintf("policies: recorded %s, in the log %s", record.Policies, digest))
 	}
-	if recorded, now := factsText(record.Facts), factsText(evidence.Cite(q)); recorded != now {
+	if recorded, now := factsText(record.Facts), factsText(evidence.Cite(version.state, q, &again)); recorded != now {
 		out.Difference = append(out.Difference, fmt.Sprintf("facts: recorded %s, again %s", recorded, now))
 	}
 	if len(e.Leaf) > 0 {

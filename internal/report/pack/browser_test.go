@@ -17,7 +17,10 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/evidence"
 	"github.com/aver-authz/aver/internal/report/pack"
 )
@@ -193,6 +196,49 @@ func TestBrowserVerifiesAndDecidesAgain(t *testing.T) {
 			t.Errorf("trust %s, green %s", s.Trust, s.Green)
 		}
 	})
+}
+
+// The page puts back what records leave out as this program does (docs/formats.md).
+func TestBrowserPutsBackWhatRecordsLeaveOut(t *testing.T) {
+	b, c := startBrowser(t), northwind(t)
+	samples, err := filepath.Glob("../../../testdata/record/*.json")
+	if err != nil || len(samples) == 0 {
+		t.Fatal("no sample records", err)
+	}
+	var records []string
+	for _, name := range samples {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, string(text))
+	}
+	p, _ := open(t, c.make(t, pack.Request{}))
+	for _, d := range p.Statement.Predicate.Decisions {
+		text, _ := p.File(evidence.EntryDir(evidence.DecisionLog, d.Index) + "/" + evidence.PayloadFile)
+		records = append(records, string(text))
+	}
+	script, err := os.ReadFile("page/checks.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](fmt.Sprintf("(() => { %s; return JSON.stringify([%s].map(complete)); })()", script, strings.Join(records, ","))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []aver.Decision
+	if err := json.Unmarshal([]byte(text), &got); err != nil || len(got) != len(records) {
+		t.Fatal(len(got), err)
+	}
+	for i, record := range records {
+		want, err := aver.ParseRecord([]byte(record))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.Decision, got[i], cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("%s is put together otherwise (-want +got):\n%s", record, diff)
+		}
+	}
 }
 
 // Whatever byte is changed, the page shows it where aver verify does, and is not green.

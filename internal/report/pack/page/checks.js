@@ -128,7 +128,8 @@ async function checkEntry(v, dir, withheld) {
     const type = { event: value.type, activity: value.status, decision: undefined }[l.kind];
     const outcome = l.kind === "decision" ? value.decision.outcome : undefined;
     if (value.kind !== l.kind || value.id !== l.id || value.time !== l.time || type !== l.type || outcome !== l.outcome) throw new Error("the leaf says something else than it");
-    e.payload = value;
+    e.recorded = value;
+    e.payload = l.kind === "decision" ? { ...value, decision: complete(value) } : value;
   });
   if (!good || log !== "decisions") return;
   const head = e.payload.authority;
@@ -233,6 +234,41 @@ async function checkPolicies(v) {
 }
 
 const rulings = (d) => d.parts ?? [d];
+const frameKind = (f) => f.exception ? "exception" : f.grant ? "grant" : f.entity ? "delegator" : "actor";
+
+// complete puts back what a record leaves out of its decision: docs/formats.md, "What is left out".
+function complete(record) {
+  const d = structuredClone(record.decision), { type, id } = record.request.subject ?? {};
+  const allowed = (r) => r.outcome === "permitted" || r.outcome === "restricted";
+  Object.assign(d.actor, { type, id });
+  for (const r of [d, ...(d.parts ?? [])]) {
+    const frames = r.frames ?? [], actor = frames[0];
+    for (const f of frames) f.allowed = !Object.hasOwn(f, "allowed"); // it is never there but as false
+    for (const f of frames) if (frameKind(f) === "delegator" && f.allowed && frameKind(actor) === "actor" && actor.allowed) f.policies ??= actor.policies;
+    let given = [];
+    if (allowed(r)) given = frames.filter((f) => f.allowed && frameKind(f) === "actor").flatMap((f) => (f.policies ?? []).map((policy) => ({ code: "permitted", policy })));
+    else if (r.outcome === "denied") given = frames.filter((f) => !f.allowed).flatMap(denials);
+    if (frames.some((f) => f.exception && f.allowed) || given.includes(null)) given = [];
+    const kept = r.reasons ?? [], later = kept.findIndex((x) => ["token_does_not_cover", "limit_exhausted", "limit_not_countable"].includes(x.code));
+    const at = allowed(r) ? 0 : later < 0 ? kept.length : later;
+    r.reasons = [...kept.slice(0, at), ...given, ...kept.slice(at)];
+  }
+  if (d.parts && allowed(d) && !d.reasons.length) {
+    const texts = d.parts.flatMap((p) => p.reasons).map((x) => JSON.stringify(x, ["code", "detail", "grant", "policy"]));
+    d.reasons = [...new Set(texts)].map((x) => JSON.parse(x));
+  }
+  return d;
+}
+
+// denials are the reasons of a frame that does not allow; null where it does not tell them all.
+function denials(f) {
+  const kind = frameKind(f), errors = f.errors ?? [], whom = kind === "delegator" ? { detail: `${f.entity.type}::${JSON.stringify(f.entity.id)}` } : {};
+  if (kind === "exception") return [];
+  if (kind === "grant") return [errors.length ? { code: "policy_error", grant: f.grant, detail: errors[0].message } : { code: "grant_does_not_cover", grant: f.grant }];
+  if (f.policies && errors.length) return null;
+  const failed = errors.map((x) => ({ code: "policy_error", policy: x.policy, detail: x.message }));
+  return [...failed, ...(f.policies ? f.policies.map((policy) => ({ code: "forbidden", policy, ...whom })) : [{ code: "not_permitted", ...whom }])];
+}
 
 // checkCited tells of each decision whether the events that it cites are here, and what they are: e.cited.
 function checkCited(v) {

@@ -132,7 +132,7 @@ function decisionBody(d, e) {
     out.push(element("p", {}, element("strong", {}, `Activity ${a?.status ?? "?"}`), a ? ` ${a.event_time ?? a.time}; authority ${c ? c.state : "was not given"}` : " not here",
       (a?.findings ?? []).map((f) => `; found: ${f.code}`).join("")));
   }
-  const raw = element("details", {}, element("summary", {}, "The record, as the log has it"), element("pre", {}, e?.payload ? JSON.stringify(e.payload, null, 1) : "It is not here."));
+  const raw = element("details", {}, element("summary", {}, "The record, as the log has it"), element("pre", {}, e?.recorded ? JSON.stringify(e.recorded, null, 1) : "It is not here."));
   const events = [...(e?.payload?.facts?.events ?? [])].map((i) => view.entries.authority.get(i)).filter(Boolean);
   out.push(raw, ...events.map((x) => element("details", {}, element("summary", {}, `Event ${x.index}: ${x.leaf.type}`), element("pre", {}, x.payload ? JSON.stringify(x.payload, null, 1) : "Its payload is not here."))));
   return out;
