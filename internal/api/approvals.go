@@ -59,9 +59,13 @@ func (a *API) listApprovals(c *call) error {
 func (a *API) visibleApproval(c *call) (*authority.Approval, error) {
 	p, ok := a.state().Approval(c.PathValue("id"))
 	if !ok || !a.sees(c, p) {
-		return nil, notFound("there is no request for approval %q that is yours to see", c.PathValue("id"))
+		return nil, notYours(c)
 	}
 	return p, nil
+}
+
+func notYours(c *call) error {
+	return notFound("there is no request for approval %q that is yours to see", c.PathValue("id"))
 }
 
 func (a *API) getApproval(c *call) error {
@@ -109,9 +113,9 @@ func (a *API) vote(c *call, typ aver.EventType) error {
 	if err := a.decodeOptional(c, &body); err != nil {
 		return err
 	}
-	p, err := a.visibleApproval(c)
-	if err != nil {
-		return err
+	p, ok := a.state().Approval(c.PathValue("id"))
+	if own := ok && c.caller.person != nil && p.From(*c.caller.person); !ok || !own && !a.sees(c, p) {
+		return notYours(c)
 	}
 	who, err := c.person(body.Approver)
 	if err != nil {
@@ -119,6 +123,9 @@ func (a *API) vote(c *call, typ aver.EventType) error {
 	}
 	duty, err := a.state().Capacity(p, who, body.OnBehalfOf, a.now())
 	if err != nil {
+		if typ == aver.EventApprovalGranted {
+			a.o.PAP.Attempted(c.Context(), c.who(), typ, aver.ApprovalVote{ID: p.ID, Approver: who})
+		}
 		return &problem{Slug: "forbidden", Status: http.StatusForbidden, Detail: err.Error()}
 	}
 	reason := c.reason(body.Reason)

@@ -169,8 +169,8 @@ func TestApprovalByTheWrongPeople(t *testing.T) {
 	a := startApprovals(t)
 	id := a.asked(500)
 	path := "/v1/approvals/" + id + "/approve"
-	a.person("alice", "POST", path, nil).problem(404, "not-found") // the requester, though a lead
-	a.person("eve", "POST", path, nil).problem(404, "not-found")   // no lead
+	a.person("alice", "POST", path, nil).problem(403, "forbidden", "somebody else has to answer") // the requester, though a lead
+	a.person("eve", "POST", path, nil).problem(404, "not-found")                                  // no lead
 	a.admin("POST", path, nil).problem(403, "forbidden", "belongs to nobody")
 	a.admin("POST", path, map[string]any{"approver": party("user:lena")}).problem(403, "forbidden", "belongs to nobody")
 	a.person("lena", "POST", path, map[string]any{"approver": party("user:luis")}).problem(403, "forbidden", "not of user")
@@ -196,7 +196,7 @@ func TestApprovalByWhoDelegated(t *testing.T) {
 	q := payment(500)
 	q["subject"], q["context"] = party("ai_agent:bot"), map[string]any{"delegation": []any{"g"}}
 	path := "/v1/approvals/" + a.ask(q, a.escalated(q)).ok(201).at("task", "id").(string) + "/approve"
-	a.person("lena", "POST", path, nil).problem(404, "not-found")
+	a.person("lena", "POST", path, nil).problem(403, "forbidden", "one of those that the request comes from")
 	token := a.admin("POST", "/v1/credentials", map[string]any{"name": "lena-admin", "role": "admin", "subject": party("user:lena")}).ok(201).at("token").(string)
 	a.request("POST", path, nil, bearer(token)).problem(403, "forbidden", "one of those that the request comes from")
 	a.person("luis", "POST", path, nil).ok(200)

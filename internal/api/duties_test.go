@@ -75,5 +75,5 @@ func TestDutyDelegatedByTheWrongPeople(t *testing.T) {
 	// The requester, in whose hands a lead's duty is, stays the requester.
 	a.admin("POST", "/v1/duties", body("user:luis", "user:alice")).ok(201)
 	id := a.asked(500)
-	a.person("alice", "POST", "/v1/approvals/"+id+"/approve", nil).problem(404, "not-found")
+	a.person("alice", "POST", "/v1/approvals/"+id+"/approve", nil).problem(403, "forbidden", "one of those that the request comes from")
 }

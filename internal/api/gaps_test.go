@@ -106,3 +106,30 @@ func TestSelfApprovalIsRecorded(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// Who a request comes from does not approve it, is told so, and leaves a record: by themselves, by the duty of somebody
+// else, or with another credential of theirs (I5, E4).
+func TestOwnEscalationIsRecorded(t *testing.T) {
+	a := startApprovals(t)
+	id := a.asked(500)
+	alice := party("user:alice")
+	admin := a.admin("POST", "/v1/credentials", map[string]any{"name": "alice-2", "role": "admin", "subject": alice}).ok(201).at("token").(string)
+	a.admin("POST", "/v1/duties", map[string]any{"from": party("user:lena"), "to": alice, "expires": time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}).ok(201)
+	for _, body := range []map[string]any{{}, {"on_behalf_of": party("user:lena")}} {
+		for _, token := range []string{a.people["alice"], admin} {
+			before := a.recorded()
+			a.request("POST", "/v1/approvals/"+id+"/approve", body, bearer(token)).problem(403, "forbidden", "one of those that the request comes from")
+			if n := a.recorded(); n != before+1 {
+				t.Errorf("%v: %d records of the attempt, want 1", body, n-before)
+			}
+		}
+	}
+	before := a.recorded()
+	a.person("eve", "POST", "/v1/approvals/"+id+"/approve", nil).problem(404, "not-found", "yours to see")
+	if n := a.recorded(); n != before {
+		t.Errorf("who is no approver left %d records", n-before)
+	}
+	if f := a.gap("self-approval"); f == nil || f.Subject.Ref.ID != "alice" {
+		t.Errorf("%+v", f)
+	}
+}

@@ -201,6 +201,7 @@ func (a *API) decideReviewRow(c *call) error {
 		return err
 	}
 	if err := a.state().MayReview(r, i, who); err != nil {
+		a.o.PAP.Attempted(c.Context(), c.who(), aver.EventReviewDecided, aver.ReviewDecided{ID: r.ID, Row: i.Row, Reviewer: who})
 		return &problem{Slug: "forbidden", Status: http.StatusForbidden, Detail: err.Error()}
 	}
 	seen := a.renderRow(i).Seen

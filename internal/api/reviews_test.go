@@ -171,7 +171,11 @@ func TestAccessReviewRefuses(t *testing.T) {
 	decide := func(who, row string, body any) *exchange {
 		return r.by(who, "POST", "/v1/reviews/h2/rows/"+row+"/decide", body)
 	}
+	before := r.recorded()
 	decide("ann", "3", keep).problem(403, "forbidden", "has a stake in row 3") // she is a reviewer, and the grantor
+	if n := r.recorded(); n != before+1 {
+		t.Errorf("%d records of who tried to decide about their own grant, want 1", n-before)
+	}
 	decide("ann", "2", keep).problem(403, "forbidden", "has a stake in row 2") // and the owner of the workload
 	decide("max", "3", keep).problem(403, "forbidden", "is none of the reviewers")
 	decide("rita", "4", keep).problem(404, "not-found", "has the rows 1 to 3")

@@ -61,6 +61,12 @@ func (v *Vote) Who() string {
 	return v.Approver.String()
 }
 
+// From tells whether somebody is one of those that the request comes from: of its
+// chain, or who asked for the approval.
+func (a *Approval) From(who aver.Ref) bool {
+	return slices.Contains(a.Parties, who) || a.By.Principal() == who
+}
+
 // State is where the request stands at a time, in the words of the OpenID Access
 // Request & Approval Profile: pending, approved, denied, expired or cancelled.
 func (a *Approval) State(now aver.Time) string {

@@ -27,10 +27,23 @@ func (p *Point) attempted(ctx context.Context, who Administrator, at *authority.
 	}
 }
 
-// own tells whether an event answers for what comes from whoever makes it.
+// Attempted leaves a record, as [Point.Do] does, of an attempt to answer for oneself that was refused before a change was
+// asked for. It makes no change.
+func (p *Point) Attempted(ctx context.Context, who Administrator, typ aver.EventType, data any) {
+	at := p.Current().State
+	if event, err := p.newEvent(who.By, "", typ, data, at); err == nil {
+		p.attempted(ctx, who, at, event)
+	}
+}
+
+// own tells whether an event answers for what comes from whoever makes it, and the administration bundle as shipped
+// forbids that.
 func own(at *authority.State, event *aver.Event) bool {
 	var ref struct {
-		ID string `json:"id"`
+		ID     string          `json:"id"`
+		Row    int             `json:"row"`    // of a review
+		Policy *aver.PolicyRef `json:"policy"` // that was reviewed
+		Class  string          `json:"class"`  // of retention
 	}
 	if json.Unmarshal(event.Data, &ref) != nil {
 		return false
@@ -42,7 +55,27 @@ func own(at *authority.State, event *aver.Event) bool {
 		return ok && x.Subject == principal
 	case aver.EventApprovalGranted:
 		a, ok := at.Approval(ref.ID)
-		return ok && (a.By.Principal() == principal || slices.Contains(a.Parties, principal))
+		return ok && a.From(principal)
+	case aver.EventReviewDecided:
+		r, ok := at.Review(ref.ID)
+		if !ok {
+			return false
+		}
+		i, ok := r.Item(ref.Row)
+		return ok && slices.Contains(at.Parties(i), principal)
+	case aver.EventReviewRecorded:
+		if ref.Policy == nil {
+			return false
+		}
+		v, ok := at.Bundle(ref.Policy.Name, ref.Policy.Digest)
+		return ok && v.By.Principal() == principal
+	case aver.EventErasureApproved:
+		r, ok := at.Erasure(ref.ID)
+		return ok && r.By.Principal() == principal
+	case aver.EventRetentionApproved:
+		return slices.ContainsFunc(at.RetentionClasses(), func(c *authority.RetentionClass) bool {
+			return c.Name == ref.Class && c.Proposed != nil && c.Proposed.By.Principal() == principal
+		})
 	}
 	return false
 }
