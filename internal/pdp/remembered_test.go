@@ -133,11 +133,11 @@ func sortedNames(m map[string][]string) []string {
 // requests came before, though the sieves are remembered (D2, G3).
 func TestDecisionsAndRecordsDoNotDependOnWhatIsRemembered(t *testing.T) {
 	outcomes := map[aver.Outcome]int{}
-	rapid.Check(t, func(rt *rapid.T) {
+	checkRapid(t, func(rt *rapid.T) {
 		policies := rapid.SliceOfNDistinct(rapid.SampledFrom(readers), 1, 6, rapid.ID).Draw(rt, "policies")
 		conditions := []string{rapid.SampledFrom(conditions).Draw(rt, "g"), rapid.SampledFrom(conditions).Draw(rt, "h")}
 		warm := readersWorld(t, policies, conditions)
-		for range 6 {
+		for range 4 {
 			text := readersRequest(rt)
 			var tok *aver.Token
 			if issuer := rapid.SampledFrom([]string{"", "", "https://good.example", "https://bad.example"}).Draw(rt, "issuer"); issuer != "" {
