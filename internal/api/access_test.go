@@ -133,3 +133,24 @@ func TestEvidenceAccessWithOddPaths(t *testing.T) {
 		}
 	}
 }
+
+// Requests for approval hold what was asked, with its values: who reads them without having to answer them leaves a record.
+func TestReadingApprovalsIsRecorded(t *testing.T) {
+	a := startApprovals(t)
+	id := a.asked(500)
+	for _, path := range []string{"/v1/approvals?state=pending", "/v1/approvals/" + id} {
+		before := a.recorded()
+		a.person("lena", "GET", path, nil).ok(200)
+		if n := a.recorded(); n != before {
+			t.Errorf("%s: %d records of an approver", path, n-before)
+		}
+		a.as(aver.RoleAuditor, "GET", path, nil).ok(200)
+		if n := a.recorded(); n != before+1 {
+			t.Fatalf("%s: %d records of an auditor, want 1", path, n-before)
+		}
+		route, _, _ := strings.Cut(path, "?")
+		if got := a.lastAccess(before + 1)["request"].(map[string]any)["resource"].(map[string]any)["id"]; got != route {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}

@@ -37,6 +37,9 @@ func (a *API) approvalStream(c *call) error {
 		return err
 	}
 	defer leave()
+	if err := a.readApprovals(c); err != nil {
+		return err
+	}
 	cur := a.o.PAP.Current()
 	next, resumed, err := resumeAt(c, cur.Head.Size)
 	if err != nil {

@@ -42,7 +42,19 @@ func (a *API) sees(c *call, p *authority.Approval) bool {
 		slices.ContainsFunc(p.Votes, func(v authority.Vote) bool { return v.Approver == *who || v.OnBehalfOf == *who }))
 }
 
+// readApprovals records that requests for approval are read by who does not answer them: what was asked for stands in
+// them with its values and its explanation, as in the record of the decision. Approvers see what they have to answer.
+func (a *API) readApprovals(c *call) error {
+	if c.caller.role == aver.RoleApprover {
+		return nil
+	}
+	return a.recordEvidenceAccess(c, readsEvidence, c.URL.Query().Encode())
+}
+
 func (a *API) listApprovals(c *call) error {
+	if err := a.readApprovals(c); err != nil {
+		return err
+	}
 	want := c.URL.Query().Get("state")
 	var list []*authority.Approval
 	for _, p := range a.state().Approvals() {
@@ -69,6 +81,9 @@ func notYours(c *call) error {
 }
 
 func (a *API) getApproval(c *call) error {
+	if err := a.readApprovals(c); err != nil {
+		return err
+	}
 	p, err := a.visibleApproval(c)
 	if err != nil {
 		return err
