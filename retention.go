@@ -217,13 +217,17 @@ func (s *EvidenceScope) Validate() error {
 	return nil
 }
 
-// NeedsRecord tells whether the leaf alone does not say what is in the scope.
-func (s *EvidenceScope) NeedsRecord() bool { return !s.Subject.IsZero() || len(s.Actions) > 0 }
+// NeedsRecord tells whether the leaf alone does not say whether its entry is in
+// the scope. An activity is in it by the id of its decision, too, which stands in
+// its payload.
+func (s *EvidenceScope) NeedsRecord(l *Leaf) bool {
+	return !s.Subject.IsZero() || len(s.Actions) > 0 || len(s.IDs) > 0 && l.Kind == KindActivity
+}
 
 // MatchesLeaf tells whether the leaf is in the scope as far as leaves can say.
 func (s *EvidenceScope) MatchesLeaf(l *Leaf) bool {
 	return (s.Class == "" || s.Class == l.ClassName()) && (s.From == 0 || l.Time >= s.From) && (s.Until == 0 || l.Time < s.Until) &&
-		(len(s.IDs) == 0 || slices.Contains(s.IDs, l.ID))
+		(len(s.IDs) == 0 || l.Kind == KindActivity || slices.Contains(s.IDs, l.ID))
 }
 
 // Validate checks what can be checked of the hold alone.

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/activity"
 	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/ledger/disk"
@@ -252,6 +254,83 @@ func TestExpiryAndHold(t *testing.T) {
 	o.close()
 	o.open()
 	o.check(map[uint64]string{list: "leaf", pay: "leaf", held: "leaf", other: "whole"})
+}
+
+// report records an activity of a decision, as [activity.Point] does, and returns its index.
+func (o *office) report(decision uint64) uint64 {
+	o.t.Helper()
+	e, err := o.decisions.Entry(decision)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	r, err := aver.ParseRecord(e.Payload)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	tracker, err := activity.Open(activity.Options{
+		Decisions: o.decisions, History: activity.NewHistory(o.authority), State: func() *authority.State { return o.pap.Current().State },
+		Now: func() time.Time { return o.now },
+	})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer tracker.Close()
+	if _, err := activity.NewPoint(o.pdp, tracker).Report(o.t.Context(), &aver.ActivityReport{EvaluationID: r.ID, Status: aver.ActivityCompleted}, r.PEP); err != nil {
+		o.t.Fatal(err)
+	}
+	size, _ := o.decisions.Head()
+	return size - 1
+}
+
+// To hold what a search finds one gives its ids: then what was reported of these decisions is held with them, and by the
+// same ids it is erased with them.
+func TestActivitiesGoWithTheDecisionsThatAreNamed(t *testing.T) {
+	o := newOffice(t)
+	first, second := o.decide("carla", "list", "c-1", iban("1")), o.decide("carla", "list", "c-1", iban("2"))
+	reported, other := o.report(first), o.report(second)
+	named := aver.EvidenceScope{IDs: []string{o.id(first)}}
+	o.do("ann", "case 7", aver.EventHoldPlaced, aver.LegalHold{ID: "h-1", Scope: named})
+	o.now = o.now.Add(time.Minute)
+	o.erase("e-1", aver.ErasePayloads, aver.EvidenceScope{Subject: aver.Ref{Type: "user", ID: "carla"}})
+	o.run()
+	if got := o.gone(first, second, reported, other); !slices.Equal(got, []bool{false, true, false, true}) {
+		t.Errorf("while the first is held, gone are %v", got)
+	}
+}
+
+func TestActivitiesAreErasedWithTheDecisionsThatAreNamed(t *testing.T) {
+	o := newOffice(t)
+	first, second := o.decide("carla", "list", "c-1", iban("1")), o.decide("carla", "list", "c-1", iban("2"))
+	reported, other := o.report(first), o.report(second)
+	o.now = o.now.Add(time.Minute)
+	o.erase("e-1", aver.ErasePayloads, aver.EvidenceScope{IDs: []string{o.id(first)}})
+	o.run()
+	if got := o.gone(first, second, reported, other); !slices.Equal(got, []bool{true, false, true, false}) {
+		t.Errorf("gone are %v", got)
+	}
+}
+
+// id is that of an entry.
+func (o *office) id(index uint64) string {
+	o.t.Helper()
+	text, err := o.decisions.Leaf(index)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	leaf, err := aver.ParseLeaf(text)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return leaf.ID
+}
+
+// gone tells of which entries the payload is not there.
+func (o *office) gone(indexes ...uint64) (out []bool) {
+	for _, index := range indexes {
+		_, err := o.decisions.Entry(index)
+		out = append(out, errors.Is(err, ledger.ErrErased))
+	}
+	return out
 }
 
 // Of a person's records all disclosures go, of others those that name the person; the records stay, and nothing of what

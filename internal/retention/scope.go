@@ -49,13 +49,19 @@ func subjectOf(r *aver.Record) (subject, error) {
 // matches tells whether an entry whose leaf matches is in a scope. An activity is where its decision is. known is false
 // if that can't be told any more, the decision having been erased.
 func matches(log Entries, scope *aver.EvidenceScope, leaf *aver.Leaf, e ledger.Entry) (in, known bool, err error) {
-	if !scope.NeedsRecord() {
+	if !scope.NeedsRecord(leaf) {
 		return true, true, nil
 	}
 	if leaf.Kind == aver.KindActivity {
 		a, err := aver.ParseActivity(e.Payload)
 		if err != nil {
 			return false, false, err
+		}
+		if len(scope.IDs) > 0 && !slices.Contains(scope.IDs, a.ID) && !slices.Contains(scope.IDs, a.EvaluationID) {
+			return false, true, nil
+		}
+		if scope.Subject.IsZero() && len(scope.Actions) == 0 {
+			return true, true, nil
 		}
 		if a.Decision == nil {
 			return false, true, nil
@@ -134,7 +140,7 @@ func held(log Entries, st *authority.State, leaf *aver.Leaf, entry func() (ledge
 		if h.Released != nil || !h.Scope.MatchesLeaf(leaf) {
 			continue
 		}
-		if h.Scope.NeedsRecord() {
+		if h.Scope.NeedsRecord(leaf) {
 			e, err := entry()
 			if err != nil {
 				return nil, err

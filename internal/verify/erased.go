@@ -210,12 +210,25 @@ func (v *verifier) checkDue(st *authority.State, e *authority.Erased, dir string
 			case request != nil && (!request.Scope.MatchesLeaf(&leaf) || leaf.Time >= request.Approved.Time):
 				return fmt.Sprintf("entry %d is not in the scope of the erasure %s that was approved", entry.Index, e.Erasure), nil
 			}
+			if hold := heldBy(st, e.Event, &leaf); hold != "" {
+				return fmt.Sprintf("entry %d was held by %s", entry.Index, hold), nil
+			}
 		}
 	}
 	if digest.String() != e.Digest {
 		return "the digest of what it says was erased is not that of what is gone", nil
 	}
 	return "", nil
+}
+
+// heldBy is a hold that covered a leaf when an event was made; "" if there was none of which leaves can tell.
+func heldBy(st *authority.State, event uint64, leaf *aver.Leaf) string {
+	for _, h := range st.Holds() {
+		if h.Event < event && (h.Released == nil || h.Released.Event > event) && !h.Scope.NeedsRecord(leaf) && h.Scope.MatchesLeaf(leaf) {
+			return h.ID
+		}
+	}
+	return ""
 }
 
 // readState folds the authority log as it is now.

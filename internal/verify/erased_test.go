@@ -68,8 +68,12 @@ func TestEventsAboutErasureAreChecked(t *testing.T) {
 		"another digest":   {func(_ *evidence, d *aver.ErasedEvidence) { d.Class, d.Erasure, d.Digest = "", "e-1", aver.Digest(nil) }, true, "the digest of what it says"},
 		"out of its scope": {func(_ *evidence, d *aver.ErasedEvidence) { d.Class, d.Erasure = "", "e-2" }, true, "is not in the scope"},
 		"still there":      {func(_ *evidence, d *aver.ErasedEvidence) { d.Class, d.Erasure = "", "e-1" }, false, "has it still: an older copy was put back"},
-		"as it should be":  {func(_ *evidence, d *aver.ErasedEvidence) { d.Class, d.Erasure = "", "e-1" }, true, ""},
-		"of another log":   {func(_ *evidence, d *aver.ErasedEvidence) { d.Class, d.Erasure, d.Log = "", "e-1", "elsewhere" }, true, "it is about the log elsewhere"},
+		"it was held": {func(e *evidence, d *aver.ErasedEvidence) {
+			e.do("ann", aver.EventHoldPlaced, aver.LegalHold{ID: "h-1", Scope: aver.EvidenceScope{Class: "standard"}})
+			d.Class, d.Erasure, d.Authority = "", "e-1", e.pap.Current().State.Size()
+		}, true, "entry 1 was held by h-1"},
+		"as it should be": {func(_ *evidence, d *aver.ErasedEvidence) { d.Class, d.Erasure = "", "e-1" }, true, ""},
+		"of another log":  {func(_ *evidence, d *aver.ErasedEvidence) { d.Class, d.Erasure, d.Log = "", "e-1", "elsewhere" }, true, "it is about the log elsewhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEvidence(t)
