@@ -2,6 +2,7 @@ package pap
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -72,11 +73,24 @@ var lockOuts = map[aver.EventType]bool{
 	aver.EventEntityPut: true, aver.EventEntityRemoved: true, aver.EventSignalReceived: true,
 }
 
-// checkOwner refuses an event after which no administrator could replace the administration bundle: what would be
-// decided then is decided now, on the state as it would be.
+// checkOwner refuses an event after which no administrator could replace the administration bundle, at once or when an
+// identity expires that it sets: what would be decided then is decided now, on the state as it would be.
 func checkOwner(st, next *authority.State, e *aver.Event) error {
-	if lockOuts[e.Type] && !hasOwner(next, e.Time) && hasOwner(st, e.Time) {
-		return errLockOut
+	if !lockOuts[e.Type] {
+		return nil
+	}
+	times := []aver.Time{e.Time}
+	if e.Type == aver.EventIdentityRegistered || e.Type == aver.EventIdentityUpdated {
+		var i aver.Identity
+		if err := json.Unmarshal(e.Data, &i); err != nil {
+			return err
+		}
+		times = append(times, max(e.Time, i.Expires))
+	}
+	for _, at := range times {
+		if !hasOwner(next, at) && hasOwner(st, at) {
+			return errLockOut
+		}
 	}
 	return nil
 }

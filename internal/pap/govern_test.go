@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
@@ -359,6 +360,17 @@ func TestLastOwnerIsNotLockedOut(t *testing.T) {
 	refused(aver.EventCredentialRevoked, aver.CredentialRef{Name: "lena"})
 	refused(aver.EventIdentitySuspended, lena)
 	o.must(root, aver.EventCredentialRevoked, aver.CredentialRef{Name: "root"})
+	// Nor by a time that comes later; of somebody else it is fine.
+	refused = func(typ aver.EventType, data any) {
+		t.Helper()
+		var refused *pap.RefusedError
+		if _, err := o.do(other, typ, data); !errors.As(err, &refused) || !strings.Contains(err.Error(), "aver admin recover") {
+			t.Errorf("%s %v: %v", typ, data, err)
+		}
+	}
+	later := aver.TimeOf(time.Now().Add(1000 * time.Hour))
+	refused(aver.EventIdentityUpdated, aver.Identity{Ref: lena, Kind: aver.HumanUser, Expires: later})
+	o.must(other, aver.EventIdentityRegistered, aver.Identity{Ref: aver.Ref{Type: "user", ID: "bob"}, Kind: aver.HumanUser, Expires: later})
 }
 
 func TestLastAdministratorsCredentialIsNotRevoked(t *testing.T) {
