@@ -78,7 +78,7 @@ func (c *comparison) ruling(part string, r *aver.Ruling) error {
 		if err := c.frame(part, f); err != nil {
 			return err
 		}
-		stopped = stopped || !f.Allowed && !(exempt && f.As == aver.FrameActor)
+		stopped = stopped || !f.Allowed && f.As != aver.FrameException && !(exempt && f.As == aver.FrameActor) // one exception that helps is enough
 	}
 	if stopped || !r.Outcome.Allowed() && !replay.Gated(*r) {
 		if r.Outcome != aver.Denied {
