@@ -106,13 +106,23 @@ func writeParquet[T any](ctx context.Context, w io.Writer, entries iter.Seq2[led
 	return rows, out.Close()
 }
 
+// formula begins what a spreadsheet would run; some take the full-width forms for the others.
+const formula = "=+-@|\t\r\n\uff1d\uff0b\uff0d\uff20"
+
 // guarded puts an apostrophe before text that a spreadsheet would take for a formula (CWE-1236): a cell of our evidence
-// may hold whatever a caller sent.
+// may hold whatever a caller sent. Where a cell ends is the spreadsheet's to say: with a semicolon in half of Europe,
+// whatever the file means by it. So what follows one is guarded as well.
 func guarded(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r\n|", rune(s[0])) {
-		return "'" + s
+	var b strings.Builder
+	begins := true
+	for _, r := range s {
+		if begins && strings.ContainsRune(formula, r) {
+			b.WriteByte('\'')
+		}
+		b.WriteRune(r)
+		begins = strings.ContainsRune(";\t\r\n", r)
 	}
-	return s
+	return b.String()
 }
 
 // cellText is a value as text.
