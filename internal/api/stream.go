@@ -17,7 +17,7 @@ const (
 type streams struct {
 	mu    sync.Mutex
 	total int
-	of    map[string]int // by credential, those that are bounded by it
+	of    map[string]int // by what bounds them: the credential, and perhaps the route
 	ended chan struct{}  // closed when the server stops
 	end   func()
 }
@@ -27,8 +27,7 @@ func (s *streams) init() {
 	s.end = sync.OnceFunc(func() { close(s.ended) })
 }
 
-// enter lets a call stay, if there are not too many, of all, or, if most is not 0, of that credential. The caller calls
-// leave.
+// enter lets a call stay, if there are not too many, of all, and of that credential. The caller calls leave.
 func (s *streams) enter(credential string, most int) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,21 +35,16 @@ func (s *streams) enter(credential string, most int) (leave func(), err error) {
 	case s.total >= maxStreams:
 		return nil, &problem{Slug: "unavailable", Status: http.StatusServiceUnavailable, retryAfter: 5 * time.Second,
 			Detail: fmt.Sprintf("%d callers wait for events already", maxStreams)}
-	case most > 0 && s.of[credential] >= most:
+	case s.of[credential] >= most:
 		return nil, &problem{Slug: "too-many", Status: http.StatusTooManyRequests, retryAfter: 5 * time.Second,
 			Detail: fmt.Sprintf("this credential has %d streams open already", most)}
 	}
 	s.total++
-	if most > 0 {
-		s.of[credential]++
-	}
+	s.of[credential]++
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.total--
-		if most == 0 {
-			return
-		}
 		if s.of[credential]--; s.of[credential] == 0 {
 			delete(s.of, credential)
 		}

@@ -69,21 +69,41 @@ func TestStreamsAreBoundedTogether(t *testing.T) {
 	var s streams
 	s.init()
 	var leave []func()
-	for range maxStreams {
-		f, err := s.enter("pep", 0)
+	for i := range maxStreams {
+		f, err := s.enter([]string{"pep", "pep-2"}[i%2], withdrawalStreamsEach)
 		if err != nil {
 			t.Fatal(err)
 		}
 		leave = append(leave, f)
 	}
-	if _, err := s.enter("other", 0); err == nil || err.(*problem).Status != http.StatusServiceUnavailable {
+	if _, err := s.enter("other", withdrawalStreamsEach); err == nil || err.(*problem).Status != http.StatusServiceUnavailable {
 		t.Errorf("one more: %v", err)
 	}
 	leave[0]()
 	if _, err := s.enter("other", 1); err != nil {
 		t.Error(err)
 	}
-	if len(s.of) != 1 {
-		t.Errorf("%v", s.of)
+	for _, f := range leave[1:] {
+		f()
+	}
+	if len(s.of) != 1 || s.total != 1 {
+		t.Errorf("%d, %v", s.total, s.of)
+	}
+}
+
+// One credential can't take all places, so that the others still learn of what is withdrawn.
+func TestStreamsAreBoundedByCredential(t *testing.T) {
+	var s streams
+	s.init()
+	for range withdrawalStreamsEach {
+		if _, err := s.enter("pep", withdrawalStreamsEach); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.enter("pep", withdrawalStreamsEach); err == nil || err.(*problem).Status != http.StatusTooManyRequests {
+		t.Errorf("one more: %v", err)
+	}
+	if _, err := s.enter("other", withdrawalStreamsEach); err != nil {
+		t.Errorf("another credential: %v", err)
 	}
 }

@@ -10,12 +10,18 @@ import (
 	"github.com/aver-authz/aver"
 )
 
-const maxWait = time.Minute // of a long poll
+const (
+	maxWait = time.Minute // of a long poll
+
+	// withdrawalStreamsEach is how many calls of one credential may stay: enough for many instances of a PEP, and not so
+	// many that the PEPs with another credential learn of no revocation.
+	withdrawalStreamsEach = maxStreams / 2
+)
 
 // withdrawals tells a PEP which of the authorizations that it holds have ended: as server-sent events, or to who asks
 // for JSON, after waiting for some up to ?wait=. What came behind the cursor comes first.
 func (a *API) withdrawals(c *call) error {
-	leave, err := a.streams.enter(c.caller.name, 0)
+	leave, err := a.streams.enter("withdrawals "+c.caller.name, withdrawalStreamsEach)
 	if err != nil {
 		return err
 	}
