@@ -388,6 +388,6 @@ func (a *API) finish(rt route, c *call, id string, took time.Duration) {
 	}
 	a.o.Logger.Log(c.Context(), level, "request", append([]any{
 		"route", rt.pattern, "status", c.w.status, "ms", float64(took.Microseconds()) / 1000,
-		"credential", c.caller.name, "request_id", id,
+		"credential", c.caller.logged(), "request_id", id,
 	}, c.notes...)...)
 }

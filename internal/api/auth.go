@@ -23,6 +23,15 @@ type caller struct {
 	authentication *aver.Authentication // by a token of an issuer; nil: by a credential of Aver's own
 }
 
+// logged is what the log of the server calls the caller: a credential by its name; who came with a token of an OpenID
+// provider, who is a person as a rule, by a digest of their name in records and events.
+func (c *caller) logged() string {
+	if c.method == aver.MethodOIDC {
+		return aver.MethodOIDC + ":" + aver.Digest([]byte(c.name))[:16]
+	}
+	return c.name
+}
+
 // anonymous is the caller's name where nobody is authenticated.
 const anonymous = "anonymous"
 

@@ -211,6 +211,9 @@ func TestTokensGiveAccess(t *testing.T) {
 	is.admin("POST", "/v1/identities/user/alice/suspend", dict{"reason": "left"}).ok(200)
 	is.request("PUT", "/v1/entities/bill/b5", dict{}, bearer(admin)).ok(403)
 	is.nothingKept()
+	if log := is.log.String(); strings.Contains(log, "alice") || !strings.Contains(log, "oidc:"+aver.Digest([]byte(`user::"alice"`))[:16]) {
+		t.Errorf("the log names people, or tells nobody apart:\n%s", log)
+	}
 }
 
 // E4: who administers by a token of an issuer does not activate what they published, though nobody else has a credential
