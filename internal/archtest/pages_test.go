@@ -92,3 +92,46 @@ func TestPagesNameTheMetricsThatThereAre(t *testing.T) {
 		}
 	}
 }
+
+var (
+	routeOnPage = regexp.MustCompile(`\b(GET|POST|PUT|DELETE) (/(?:v1|access|log)/(?:\{[^}]*\}|[^\s` + "`" + `"'?,;)|{])*)`)
+	parameter   = regexp.MustCompile(`\{[^}]*\}`)
+	methodLine  = regexp.MustCompile(`(?m)^    (get|post|put|delete):`)
+)
+
+// Every route that a page names is in the OpenAPI document, with that method.
+func TestRoutesOnPagesAreThere(t *testing.T) {
+	document := text(t, "internal/api/openapi.yaml")
+	var there []*regexp.Regexp
+	starts := routeLine.FindAllStringSubmatchIndex(document, -1)
+	for i, m := range starts {
+		end := len(document)
+		if i+1 < len(starts) {
+			end = starts[i+1][0]
+		}
+		for _, method := range methodLine.FindAllStringSubmatch(document[m[1]:end], -1) {
+			path := parameter.ReplaceAllString(document[m[2]:m[3]], "[^/]+")
+			there = append(there, regexp.MustCompile("^"+strings.ToUpper(method[1])+" "+path+"$"))
+		}
+	}
+	pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, p := range append(pages, "../../README.md", "../../CHANGELOG.md", "../../SECURITY.md", "../../ARCHITECTURE.md") {
+		for _, m := range routeOnPage.FindAllStringSubmatch(text(t, strings.TrimPrefix(p, "../../")), -1) {
+			if strings.ContainsAny(m[2], "…$") {
+				continue
+			}
+			seen++
+			route := m[1] + " " + strings.TrimRight(parameter.ReplaceAllString(m[2], "x"), ".:")
+			if !slices.ContainsFunc(there, func(r *regexp.Regexp) bool { return r.MatchString(route) }) {
+				t.Errorf("%s names %s %s, which there is not", p, m[1], m[2])
+			}
+		}
+	}
+	if seen < 60 {
+		t.Errorf("%d routes were found", seen)
+	}
+}
