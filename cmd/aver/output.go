@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aver-authz/aver/client"
+	"github.com/aver-authz/aver/internal/trail"
 )
 
 // printJSON prints a value as indented JSON.
@@ -21,7 +22,18 @@ func (c *cli) printJSON(v any) error {
 	return e.Encode(v)
 }
 
-func (c *cli) printf(format string, args ...any) { fmt.Fprintf(c.out, format, args...) }
+// printf prints text. What is in it can come from anybody who ever asked for a decision, and must not act on a terminal.
+func (c *cli) printf(format string, args ...any) {
+	lines := strings.Split(fmt.Sprintf(format, args...), "\n")
+	for i, line := range lines {
+		cells := strings.Split(line, "\t")
+		for k, cell := range cells {
+			cells[k] = trail.Plain(cell)
+		}
+		lines[i] = strings.Join(cells, "\t")
+	}
+	io.WriteString(c.out, strings.Join(lines, "\n"))
+}
 
 // table prints rows in columns, the first row being the header. Nothing but the header is said in words.
 func (c *cli) table(none string, header []string, rows [][]string) error {
@@ -31,7 +43,11 @@ func (c *cli) table(none string, header []string, rows [][]string) error {
 	}
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	for _, row := range append([][]string{header}, rows...) {
-		fmt.Fprintln(w, strings.TrimRight(strings.Join(row, "\t"), "\t"))
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = trail.Plain(cell)
+		}
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 	}
 	return w.Flush()
 }
