@@ -150,6 +150,14 @@ func TestTemporaryAccess(t *testing.T) {
 	if got := a.evaluate(record("read", map[string]any{"frozen": true})).at("context", "outcome"); got != "denied" {
 		t.Errorf("it lifts what only break_glass may: %v", got)
 	}
+	// It is never extended beyond what its rule allows: not while it lasts, not after it, and not as another one of the same id.
+	a.person("eve", "POST", "/v1/exceptions/x-1/activate", nil).problem(409, "conflict", "ask for another one")
+	a.later(2 * time.Hour)
+	a.person("eve", "POST", "/v1/exceptions/x-1/activate", nil).problem(409, "conflict", "ask for another one")
+	a.person("eve", "POST", "/v1/exceptions", exceptional("temporary_access")).problem(409, "conflict", "already requested")
+	if got := a.evaluate(plain).at("context", "outcome"); got != "denied" {
+		t.Errorf("after its end: %v", got)
+	}
 }
 
 // PCI DSS 8.2.2: an exception that lacks one of its fields is refused.
