@@ -74,6 +74,7 @@ func TestPopulationsThatAreRefused(t *testing.T) {
 	post(map[string]any{"query": "outcome:maybe"}).problem(400, "invalid-request", "character 9")
 	post(map[string]any{"query": "activity:completed"}).problem(400, "invalid-request", "can't fix a population")
 	post(map[string]any{"to": "2999-01-01T00:00:00.000Z"}).problem(400, "invalid-request", "in the future")
+	post(map[string]any{"id": "a b"}).problem(400, "invalid-request", "population's id")
 	post(map[string]any{"since": "nothing"}).problem(400, "invalid-request", "earlier checkpoint")
 	s.as(aver.RolePEP, "POST", "/v1/populations", map[string]any{}).problem(403, "forbidden", "")
 	draw := func(body map[string]any) *exchange {

@@ -114,7 +114,10 @@ func Fix(ctx context.Context, log Log, r Request) (*Fixed, error) {
 			return nil, fmt.Errorf("the consistency with the earlier checkpoint of %d entries: %w", r.Since.Size, err)
 		}
 	}
-	return f, f.Validate()
+	if err := f.Validate(); err != nil {
+		return f, &WishError{err}
+	}
+	return f, nil
 }
 
 // rowsDigest is [aver.Population.Rows].
