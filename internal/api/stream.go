@@ -63,6 +63,7 @@ type feed func() (events string, more bool, changed <-chan struct{}, err error)
 func (a *API) stream(c *call, rt route, next feed) error {
 	control := http.NewResponseController(c.w.ResponseWriter)
 	_ = control.SetReadDeadline(time.Time{})
+	defer func() { _ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) }() // so that its end can still be written, however long it was quiet
 	send := func(text string) bool {
 		_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 		if _, err := c.w.Write([]byte(text)); err != nil {

@@ -52,15 +52,22 @@ func TestSlowConsumerIsDropped(t *testing.T) {
 func TestStreamsEndWithTheServer(t *testing.T) {
 	a := &API{}
 	a.streams.init()
-	c := &call{Request: httptest.NewRequest(http.MethodGet, "/", nil), w: answerWriter{ResponseWriter: httptest.NewRecorder()}}
+	conn := &stuck{ResponseRecorder: httptest.NewRecorder(), takes: 100}
+	c := &call{Request: httptest.NewRequest(http.MethodGet, "/", nil), w: answerWriter{ResponseWriter: conn}}
 	done := make(chan error)
 	go func() {
-		done <- a.stream(c, route{}, func() (string, bool, <-chan struct{}, error) { return "", false, make(chan struct{}), nil })
+		done <- a.stream(c, route{}, func() (string, bool, <-chan struct{}, error) {
+			conn.deadline = time.Now().Add(-time.Second) // nothing was sent for a long time
+			return "", false, make(chan struct{}), nil
+		})
 	}()
 	a.EndStreams()
 	a.EndStreams() // twice does no harm
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+	if !conn.deadline.After(time.Now()) {
+		t.Error("there is no time left to write the end of the answer, so that it looks broken off")
 	}
 }
 
