@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/aver-authz/aver"
@@ -20,37 +20,43 @@ const (
 	pollEvery = 200 * time.Millisecond // how often Run looks for more
 	retryIn   = 5 * time.Second        // after a failure, how long Run waits
 
-	// How much of one processor Run takes while it is behind. Above the rate at which
-	// it could keep up anyway, deciding needs the processors more, and there is the
-	// time afterwards to catch up.
-	keepUpRate = 6000 // entries/s that the log grows by
-	restFew    = 1    // below it, how often as long as it worked it rests
-	restMany   = 9    // and above
-	restEvery  = 32   // entries
+	// While decisions are made, Run works little at a time and rests the longer the
+	// more there are: they need the processors more, and there is the time afterwards
+	// to catch up.
+	fewEntries = 1024 // in one transaction meanwhile
+	manyMade   = 6000 // decisions/s
+	restIdle   = 1    // how often as long as it worked it rests when none are made,
+	restFew    = 4    // when some are,
+	restMany   = 9    // and when many are
 )
 
 // Run follows the logs until the context ends. It does half of what one processor
-// could do at most, and a tenth while many decisions are made, so that deciding
-// goes first.
+// could do at most, a fifth while decisions are made, and a tenth while there are
+// many of them.
 func (x *Index) Run(ctx context.Context) {
 	last, size := time.Now(), uint64(0)
 	for ctx.Err() == nil {
 		start := time.Now()
-		rest := time.Duration(restFew)
+		rest, most := time.Duration(restIdle), uint64(maxBatch)
 		head, _ := x.o.Decisions.Head()
-		if size > 0 && float64(head-size) > keepUpRate*start.Sub(last).Seconds() {
-			rest = restMany
+		if made := head - size; size > 0 && made > 0 {
+			rest, most = restFew, fewEntries
+			if float64(made) > manyMade*start.Sub(last).Seconds() {
+				rest = restMany
+			}
 		}
 		last, size = start, head
 		before := x.next.Load()
-		err := x.refresh(ctx, nil, maxBatch, rest)
+		x.pace.set(rest)
+		err := x.refresh(ctx, nil, most)
+		x.pace.set(0)
 		wait := pollEvery
 		switch {
 		case err != nil && ctx.Err() == nil:
 			x.o.Logger.Warn("the search index can't follow the logs at the moment", "error", err)
 			wait = retryIn
-		case x.next.Load()-before >= maxBatch:
-			wait = rest * time.Since(start)
+		case x.next.Load()-before >= most:
+			wait = time.Millisecond // it has rested in between
 		}
 		select {
 		case <-ctx.Done():
@@ -60,11 +66,37 @@ func (x *Index) Run(ctx context.Context) {
 	}
 }
 
+// pace lets others go first: whoever works calls rest in between.
+type pace struct {
+	times   atomic.Int64 // how often as long as it worked it rests; 0: never
+	begun   atomic.Int64 // to work, in nanoseconds of the clock
+	hurried atomic.Int64 // by how many who wait
+}
+
+func (p *pace) set(times time.Duration) {
+	p.begun.Store(time.Now().UnixNano())
+	p.times.Store(int64(times))
+}
+
+// workAtOnce is how long is worked without a rest.
+const workAtOnce = time.Millisecond
+
+func (p *pace) rest() {
+	times := time.Duration(p.times.Load())
+	if times == 0 || p.hurried.Load() > 0 {
+		return
+	}
+	if worked := time.Duration(time.Now().UnixNano() - p.begun.Load()); worked >= workAtOnce {
+		time.Sleep(times * min(worked, 20*workAtOnce))
+		p.begun.Store(time.Now().UnixNano())
+	}
+}
+
 // Refresh brings the index up to the ends that the logs had when it was called.
 // progress is told of every step, if it is not nil.
 func (x *Index) Refresh(ctx context.Context, progress func(Status)) error {
 	for {
-		if err := x.refresh(ctx, progress, 0, 0); err != nil {
+		if err := x.refresh(ctx, progress, 0); err != nil {
 			return err
 		}
 		if x.damage.Load() == nil {
@@ -73,9 +105,8 @@ func (x *Index) Refresh(ctx context.Context, progress func(Status)) error {
 	}
 }
 
-// refresh indexes at most that many entries, or all for 0. While it reads them it
-// rests that many times as long as it works.
-func (x *Index) refresh(ctx context.Context, progress func(Status), most uint64, rest time.Duration) error {
+// refresh indexes at most that many entries, or all for 0.
+func (x *Index) refresh(ctx context.Context, progress func(Status), most uint64) error {
 	if x.o.ReadOnly {
 		return errors.New("index: it was opened for reading only")
 	}
@@ -96,7 +127,7 @@ func (x *Index) refresh(ctx context.Context, progress func(Status), most uint64,
 	for x.next.Load() < size {
 		from := x.next.Load()
 		to := min(from+maxBatch, size)
-		if err := x.decisions(ctx, from, to, rest); err != nil {
+		if err := x.decisions(ctx, from, to); err != nil {
 			return x.noteDamage(err)
 		}
 		x.move(to)
@@ -136,8 +167,7 @@ func (x *Index) partition(entry uint64) *partition {
 // decisions indexes the entries [from, to) of the decision log. What concerns
 // older partitions is written before the position is, so that after a crash it is
 // written again.
-func (x *Index) decisions(ctx context.Context, from, to uint64, rest time.Duration) error {
-	begun := time.Now()
+func (x *Index) decisions(ctx context.Context, from, to uint64) error {
 	batches := map[uint64]*batch{} // by first entry
 	batchOf := func(entry uint64) *batch {
 		first := entry / x.o.Partition * x.o.Partition
@@ -153,10 +183,7 @@ func (x *Index) decisions(ctx context.Context, from, to uint64, rest time.Durati
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if rest > 0 && e.Index%restEvery == 0 { // deciding goes first: little work at a time
-			time.Sleep(rest * time.Since(begun))
-			begun = time.Now()
-		}
+		x.pace.rest()
 		facts, l, err := read(e)
 		if err != nil {
 			x.o.Logger.Warn("an entry can't be read, so that it is searched by its leaf alone", "entry", e.Index, "error", err)
@@ -224,6 +251,7 @@ func (x *Index) add(ctx context.Context, first uint64) (*partition, error) {
 			old.write = nil
 		}
 	}
+	p.pace = &x.pace
 	x.parts = append(x.parts, p)
 	return p, nil
 }
@@ -274,7 +302,7 @@ func (x *Index) events(ctx context.Context, size uint64) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		runtime.Gosched()
+		x.pace.rest()
 		l, gone, err := x.event(e)
 		if err != nil {
 			return fmt.Errorf("index: authority log, event %d: %w", e.Index, err)

@@ -65,6 +65,7 @@ type Index struct {
 	authority atomic.Uint64 // events of the authority log that are
 	damage    atomic.Pointer[damagedError]
 	wake      chan struct{} // tells Run to look at once
+	pace      pace          // of Run
 
 	mu     sync.RWMutex // of the list; held for reading while partitions are used
 	parts  []*partition // by first entry
@@ -165,6 +166,7 @@ func (x *Index) load(ctx context.Context) error {
 			}
 			break
 		}
+		p.pace = &x.pace
 		x.parts = append(x.parts, p)
 	}
 	return x.position(ctx)
@@ -207,6 +209,7 @@ func (x *Index) Reload(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		p.pace = &x.pace
 		x.parts = append(x.parts, p)
 	}
 	return x.position(ctx)
@@ -292,6 +295,8 @@ func (x *Index) move(next uint64) {
 // Await asks [Index.Run] to go on at once, and waits until so many entries are
 // indexed, or the context ends.
 func (x *Index) Await(ctx context.Context, entries uint64) error {
+	x.pace.hurried.Add(1)
+	defer x.pace.hurried.Add(-1)
 	for {
 		x.waiting.Lock()
 		moved := x.moved

@@ -51,6 +51,7 @@ type partition struct {
 	file  string
 	db    *sql.DB
 	write *writer // of the process that writes the index
+	pace  *pace   // of who follows the logs
 }
 
 const suffix = ".sqlite"

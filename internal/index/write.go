@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +40,7 @@ type writer struct {
 	terms      map[query.Term]int64
 	last       int64 // the highest number of a term
 	fresh      int64 // numbers above it were given in this batch: nothing is stored for them
+	pace       *pace
 }
 
 func (p *partition) writer(ctx context.Context) (*writer, error) {
@@ -51,7 +51,7 @@ func (p *partition) writer(ctx context.Context) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, statements: map[string]*sql.Stmt{}, terms: map[query.Term]int64{}}
+	w := &writer{conn: conn, statements: map[string]*sql.Stmt{}, terms: map[query.Term]int64{}, pace: p.pace}
 	if err := conn.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM term").Scan(&w.last); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -83,7 +83,7 @@ func (w *writer) exec(ctx context.Context, text string, args ...any) (sql.Result
 	if err != nil {
 		return nil, err
 	}
-	runtime.Gosched() // deciding goes first
+	w.pace.rest() // deciding goes first
 	return s.ExecContext(ctx, args...)
 }
 
