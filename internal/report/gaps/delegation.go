@@ -3,6 +3,7 @@ package gaps
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aver-authz/aver"
 )
@@ -21,27 +22,43 @@ func (s *Scanner) delegation(d *decided) {
 		s.note(noChain, identitySubject(actor.Ref), d.worse(aver.SeverityHigh, aver.SeverityLow), d.place,
 			fmt.Sprintf("%s acts on nobody's authority but its own; it %s.", actor.Ref, d.did()))
 	}
+	s.refused(d)
+	if d.allowed {
+		s.chainOf(d)
+	}
+}
+
+// refused finds what the chain of a request was refused for. However much is wrong with it, it was one request.
+func (s *Scanner) refused(d *decided) {
+	actor := d.Decision.Actor.Ref
+	var missing, tooLong, beyond []string
 	for _, reason := range s.chainReasons(d) {
 		switch reason.Code {
 		case aver.ReasonChainBroken, aver.ReasonGrantUnknown, aver.ReasonChainLoop:
-			s.note(hopWithout, identitySubject(actor.Ref), aver.SeverityMedium, d.place,
-				fmt.Sprintf("%s showed a chain of which a link is missing, and was refused.", actor.Ref), string(reason.Code)+" "+reason.Grant)
+			missing = append(missing, strings.TrimSpace(string(reason.Code)+" "+reason.Grant))
 		case aver.ReasonChainTooLong:
-			s.note(chainTooDeep, identitySubject(actor.Ref), aver.SeverityMedium, d.place,
-				fmt.Sprintf("%s showed a chain that is longer than it may be, and was refused.", actor.Ref), reason.Grant)
+			tooLong = append(tooLong, reason.Grant)
 		case aver.ReasonGrantExpired:
 			s.note(expiredGrant, grantSubject(reason.Grant), aver.SeverityLow, d.place,
-				fmt.Sprintf("Grant %s was shown after its end, and refused.", reason.Grant), "by "+actor.Ref.String())
+				fmt.Sprintf("Grant %s was shown after its end, and refused.", reason.Grant), "by "+actor.String())
 		case aver.ReasonGrantRevoked:
 			s.note(revokedGrant, grantSubject(reason.Grant), aver.SeverityMedium, d.place,
-				fmt.Sprintf("Grant %s was shown after its revocation, and refused.", reason.Grant), "by "+actor.Ref.String())
+				fmt.Sprintf("Grant %s was shown after its revocation, and refused.", reason.Grant), "by "+actor.String())
 		case aver.ReasonGrantScope:
-			s.note(beyondGrant, identitySubject(actor.Ref), aver.SeverityLow, d.place,
-				fmt.Sprintf("%s asked again and again for what its grants do not give, and was refused.", actor.Ref), "grant "+reason.Grant)
+			beyond = append(beyond, "grant "+reason.Grant)
 		}
 	}
-	if d.allowed {
-		s.chainOf(d)
+	if missing != nil {
+		s.note(hopWithout, identitySubject(actor), aver.SeverityMedium, d.place,
+			fmt.Sprintf("%s showed a chain of which a link is missing, and was refused.", actor), missing...)
+	}
+	if tooLong != nil {
+		s.note(chainTooDeep, identitySubject(actor), aver.SeverityMedium, d.place,
+			fmt.Sprintf("%s showed a chain that is longer than it may be, and was refused.", actor), tooLong...)
+	}
+	if beyond != nil {
+		s.note(beyondGrant, identitySubject(actor), aver.SeverityLow, d.place,
+			fmt.Sprintf("%s asked again and again for what its grants do not give, and was refused.", actor), beyond...)
 	}
 }
 

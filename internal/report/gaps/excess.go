@@ -2,6 +2,7 @@ package gaps
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -34,7 +35,7 @@ func (r *reporter) standingExcess() {
 			r.administrator(c)
 		}
 	}
-	r.conflicts()
+	r.conflicts(known)
 }
 
 // watched is since when use would show: since the thing is there, and since the
@@ -254,68 +255,71 @@ func (r *reporter) administrator(c *authority.Credential) {
 	}
 }
 
-// holding is what somebody holds by grants.
-type holding struct {
-	grants []*authority.Grant
-}
-
 // conflicts finds duties that nobody should hold together: by the grants that
-// somebody has, and by those that begin with somebody, across chains.
-func (r *reporter) conflicts() {
-	holdings := map[aver.Ref]*holding{}
-	hold := func(who aver.Ref, g *authority.Grant) {
-		h := holdings[who]
-		if h == nil {
-			h = &holding{}
-			holdings[who] = h
-		}
-		h.grants = append(h.grants, g)
-	}
+// somebody has, and by those that begin with somebody, across chains. A grant that
+// gives conflicting duties by itself is found with whom it was given to.
+func (r *reporter) conflicts(known map[string]bool) {
+	held, given := map[aver.Ref][]*authority.Grant{}, map[aver.Ref][]*authority.Grant{}
 	for _, g := range r.st.Grants() {
 		if g.Revoked != nil || g.Expires != 0 && g.Expires <= r.now || g.NotBefore > r.now {
 			continue
 		}
-		hold(g.To, g)
+		held[g.To] = append(held[g.To], g)
 		if g.Parent == "" {
-			hold(g.From, g)
+			given[g.From] = append(given[g.From], g)
 		}
 	}
-	for _, i := range r.st.Identities() { // in an order that is always the same
-		if h := holdings[i.Ref]; h != nil {
-			r.conflict(i.Ref, h)
-			delete(holdings, i.Ref)
+	for _, conflict := range r.t.Excess.Conflicts {
+		c := duties{name: conflict.Name}
+		for _, duty := range conflict.Duties {
+			c.of = append(c.of, duty)
+			c.known = append(c.known, slices.DeleteFunc(slices.Sorted(maps.Keys(known)), func(a string) bool { return !aver.Covers(duty, a) }))
 		}
-	}
-	for who, h := range holdings { // those whom nobody registered
-		r.conflict(who, h)
+		for who, grants := range held {
+			r.conflict(&c, who, grants)
+		}
+		for who, grants := range given {
+			r.conflict(&c, who, slices.DeleteFunc(slices.Clone(grants), func(g *authority.Grant) bool { return len(c.givers(g)) > 1 }))
+		}
 	}
 }
 
-func (r *reporter) conflict(who aver.Ref, h *holding) {
-	for _, c := range r.t.Excess.Conflicts {
-		var by []*authority.Grant
-		for _, duty := range c.Duties {
-			i := slices.IndexFunc(h.grants, func(g *authority.Grant) bool {
-				return slices.ContainsFunc(duty, func(action string) bool { return aver.Covers(g.Actions, action) })
-			})
-			if i >= 0 {
-				by = append(by, h.grants[i])
-			}
+// duties are those of a conflict, with the actions of each that are known.
+type duties struct {
+	name      string
+	of, known [][]string
+}
+
+// givers are grants that give the duties, one for each that is given. A pattern
+// gives those of its actions that are known to anybody.
+func (c *duties) givers(grants ...*authority.Grant) (by []*authority.Grant) {
+	for n, duty := range c.of {
+		i := slices.IndexFunc(grants, func(g *authority.Grant) bool {
+			return slices.ContainsFunc(c.known[n], func(action string) bool { return aver.Covers(g.Actions, action) }) ||
+				slices.ContainsFunc(g.Actions, func(action string) bool { return !strings.HasSuffix(action, "*") && aver.Covers(duty, action) })
+		})
+		if i >= 0 {
+			by = append(by, grants[i])
 		}
-		if len(by) < 2 {
-			continue
-		}
-		var since aver.Time
-		var events []uint64
-		var details []string
-		for _, g := range by {
-			since = max(since, g.Time, g.NotBefore)
-			events = append(events, g.Event)
-			details = append(details, fmt.Sprintf("%s: grant %s, from %s to %s", c.Name, g.ID, g.From, g.To))
-		}
-		r.holds(conflictingHeld, identitySubject(who), aver.SeverityHigh, since, events,
-			fmt.Sprintf("%s holds duties that conflict, or delegates them.", who), details...)
 	}
+	return by
+}
+
+func (r *reporter) conflict(c *duties, who aver.Ref, grants []*authority.Grant) {
+	by := c.givers(grants...)
+	if len(by) < 2 {
+		return
+	}
+	var since aver.Time
+	var events []uint64
+	var details []string
+	for _, g := range by {
+		since = max(since, g.Time, g.NotBefore)
+		events = append(events, g.Event)
+		details = append(details, fmt.Sprintf("%s: grant %s, from %s to %s", c.name, g.ID, g.From, g.To))
+	}
+	r.holds(conflictingHeld, identitySubject(who), aver.SeverityHigh, since, events,
+		fmt.Sprintf("%s holds duties that conflict, or delegates them.", who), details...)
 }
 
 // dutyUse is who exercised which duties on a resource.
