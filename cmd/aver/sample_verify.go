@@ -82,16 +82,7 @@ func (s *sampled) compare(d *sample.Document) []sample.Check {
 	} else if root.String() != d.Statement.Tree.Root {
 		tree.State, tree.Detail = sample.Wrong, "the log here is another one: its tree of that size has another root"
 	}
-	if d.Event == nil {
-		return []sample.Check{tree}
-	}
-	event := sample.Check{Name: "authority", State: sample.OK, Detail: "the event stands in the authority log here"}
-	if e, err := s.dir.logs.Authority.Entry(d.Event.Index); err != nil {
-		event.State, event.Detail = sample.Wrong, err.Error()
-	} else if string(e.Leaf) != d.Event.Leaf || string(e.Payload) != d.Event.Payload {
-		event.State, event.Detail = sample.Wrong, "the authority log here has another event at its place"
-	}
-	return []sample.Check{tree, event}
+	return append([]sample.Check{tree}, d.VerifyLogged(s.dir.logs.Authority)...)
 }
 
 func (s *sampled) verifySample(file string, d *sample.Document) ([]sample.Check, error) {
@@ -111,7 +102,15 @@ func (s *sampled) verifySample(file string, d *sample.Document) ([]sample.Check,
 	if err != nil {
 		return nil, err
 	}
-	return drawn.Verify(d, value), nil
+	checks := drawn.Verify(d, value)
+	if s.dir != nil {
+		st, err := s.dir.state()
+		if err != nil {
+			return nil, err
+		}
+		checks = append(checks, drawn.VerifyLogged(d, s.dir.logs.Authority, st)...)
+	}
+	return checks, nil
 }
 
 func (c *cli) printSampleReport(r *sample.Report) error {

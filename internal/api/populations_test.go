@@ -36,7 +36,7 @@ func TestPopulationsAndSamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range got.Verify(&d, nil) {
-		if c.State != sample.OK {
+		if c.State != sample.OK && c.Name != "draw" { // which takes the authority log
 			t.Errorf("%+v", c)
 		}
 	}

@@ -105,6 +105,15 @@ func (r *Report) add(name string, err error, good string) bool {
 	return err == nil
 }
 
+// claim is what is not wrong by itself, and is shown by something that is not here.
+func (r *Report) claim(name string, err error, why string) {
+	if err != nil {
+		r.add(name, err, "")
+		return
+	}
+	r.leave(name, why)
+}
+
 func (r *Report) leave(name, why string) {
 	r.Checks = append(r.Checks, Check{Name: name, State: Unchecked, Detail: why})
 }
@@ -135,7 +144,7 @@ func (d *Document) Verify(key string) *Report {
 	if d.Event == nil {
 		r.leave("event", "it was not logged when the population was fixed, so nothing shows that it was before the nonce")
 	} else {
-		r.add("event", d.checkEvent(), fmt.Sprintf("fixed by event %d of the authority log", d.Event.Index))
+		r.claim("event", d.checkEvent(), fmt.Sprintf("it says that event %d of the authority log fixed it: compare with the log (--data)", d.Event.Index))
 	}
 	root, err := d.tree(verifier)
 	r.add("checkpoint", err, fmt.Sprintf("signed for %d entries", d.Statement.Tree.Size))

@@ -275,7 +275,8 @@ func (s *Drawn) Check(p *aver.Population, rows []uint64, value func(index uint64
 	if err != nil {
 		return err
 	}
-	if s.Population != again.Population || s.Digest != again.Digest || !slices.Equal(s.Rows, again.Rows) || s.Seed != again.Seed {
+	if s.Population != again.Population || s.Digest != again.Digest || !slices.Equal(s.Rows, again.Rows) || s.Seed != again.Seed ||
+		!slices.Equal(s.Ranks, again.Ranks) || !slices.Equal(s.Strata, again.Strata) {
 		return errOtherSample
 	}
 	return nil

@@ -209,7 +209,7 @@ func (s *Sample) Verify(d *Document, value func(index uint64) (string, error)) [
 	if s.Event == nil {
 		r.leave("draw", "it was not logged when the sample was drawn, so other draws may have come before")
 	} else {
-		r.add("draw", s.checkEvent(d), fmt.Sprintf("drawn by event %d of the authority log", s.Event.Index))
+		r.claim("draw", s.checkEvent(d), fmt.Sprintf("it says that event %d of the authority log drew it: compare with the log (--data), which also tells of other draws", s.Event.Index))
 	}
 	return r.Checks
 }
