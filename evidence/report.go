@@ -33,6 +33,7 @@ const (
 	KindPolicies    Kind = "policies"    // the policies are those that records commit to
 	KindCited       Kind = "cited"       // what a decision cites of the authority log is here
 	KindListed      Kind = "listed"      // the decisions are those that the manifest lists
+	KindPopulation  Kind = "population"  // the decisions are of a population that is complete; not by this package
 	KindAgain       Kind = "again"       // a decision comes out as it is recorded; not by this package
 	KindPage        Kind = "page"        // the page's scripts are published ones; not by this package
 	KindKey         Kind = "key"         // trust: the log's key is the one the reader brought

@@ -95,7 +95,7 @@ and the proof that it exists stays. What rests on something withheld is undeterm
 	f.StringVar(&r.Question, "question", "", "what the pack is to answer (`TEXT`), in your words")
 	f.StringArrayVar(&r.Redact, "redact", nil, "withhold `ATTRIBUTE`, or all that is sensitive; repeat for more")
 	f.BoolVar(&r.Whole, "whole-authority", false, "take all of the authority log, so that aver verify can decide again to the byte")
-	f.StringVar(&population, "population", "", "`FILE` of the statement of the population that the decisions were drawn from (aver sample)")
+	f.StringVar(&population, "population", "", "`FILE` of the population that the decisions were drawn from (aver sample population)")
 	f.BoolVar(&digest, "verifier-digest", false, "print the SHA-256 of the page's verifier script, and of the pages, and end")
 	cmd.MarkFlagsMutuallyExclusive("query", "decision")
 	return cmd
@@ -206,6 +206,7 @@ func (c *cli) verifyPack(ctx context.Context, file string, o evidence.Options) e
 		return err
 	}
 	show, wipe := c.progress("decisions")
+	pack.Population(p, report)
 	err = pack.Again(ctx, p, report, func(done, total int) { show("decide again", int64(done), int64(total)) })
 	wipe()
 	if err != nil {

@@ -57,7 +57,7 @@ var layers = map[string][]string{
 	},
 	"internal/verify": {".", "internal/authority", "internal/datadir", "internal/ledger", "internal/pap", "internal/pdp", "internal/witness"},
 	"internal/report/pack": {
-		".", "evidence", "internal/authority", "internal/ledger", "internal/pdp", "internal/policy", "internal/query", "internal/replay", "internal/why",
+		".", "evidence", "internal/authority", "internal/ledger", "internal/pdp", "internal/policy", "internal/query", "internal/replay", "internal/report/sample", "internal/why",
 	},
 	"internal/demo": {
 		".", "client", "internal/datadir", "internal/policy", "internal/policytest", "internal/replay", "internal/server", "internal/verify",

@@ -112,6 +112,7 @@ func open(t testing.TB, content []byte, keys ...string) (*evidence.Pack, *eviden
 	if err := pack.Again(t.Context(), p, r, nil); err != nil {
 		t.Fatal(err)
 	}
+	pack.Population(p, r)
 	r.Conclude()
 	return p, r
 }

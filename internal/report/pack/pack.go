@@ -52,7 +52,7 @@ type Request struct {
 	Question   string   // what the pack is to answer, in the words of who asked for it; may be ""
 	Redact     []string // [RedactSensitive], or paths of attributes such as resource.creditor_iban
 	Whole      bool     // all of the authority log up to the last head that is cited, instead of what is cited
-	Population []byte   // statement of the population that the decisions were drawn from, as JSON; nil: none
+	Population []byte   // the population that the decisions were drawn from, as aver sample population writes it; nil: none
 
 	Form       evidence.Form
 	WithEngine bool // a page that decides again by itself, with Cedar in Rust as WebAssembly
@@ -104,6 +104,13 @@ func Make(ctx context.Context, s Source, r Request, w io.Writer) (Summary, error
 		}
 	}
 	if r.Population != nil {
+		var indexes []uint64
+		for _, d := range m.decisions {
+			indexes = append(indexes, d.Index)
+		}
+		if _, err := drawnFrom(r.Population, s.DecisionsKey, indexes); err != nil {
+			return Summary{}, bad("the population: %v", err)
+		}
 		m.files[evidence.PopulationFile] = r.Population
 	}
 	m.files[evidence.ReadmeFile] = []byte(readme)
@@ -141,11 +148,6 @@ func (r *Request) check() error {
 	if r.Purpose != "" {
 		if _, ok := evidence.PurposeByID(r.Purpose); !ok {
 			return bad("the purpose %q is none of %s", r.Purpose, purposes())
-		}
-	}
-	if r.Population != nil {
-		if _, err := aver.ParseJSON(r.Population, aver.Limits{Bytes: maxPopulation, Members: 10_000_000}); err != nil {
-			return bad("the population is not JSON of the kind that Aver writes: %v", err)
 		}
 	}
 	return checkRedact(r.Redact)

@@ -88,6 +88,7 @@ async function verify(files, progress) {
   await checkPolicies(v);
   checkCited(v);
   checkListed(v);
+  await checkPopulation(v);
   return v;
 }
 
@@ -309,6 +310,55 @@ function checkListed(v) {
   }
   for (const i of entries.keys()) if (!seen.has(i)) wrong.push(`entry ${i} is not listed`);
   v.report.add("listed", wrong.length ? "failed" : "passed", "manifest.json", "lists the decisions and activities that are here", wrong.slice(0, 5).join("; "));
+}
+
+// checkPopulation checks what the pack says that its decisions were drawn from: docs/sampling.md.
+async function checkPopulation(v) {
+  const file = "population.json";
+  if (!v.files.has(file)) return;
+  await v.report.check("population", file, "the decisions are of a population that is complete for its period", async () => {
+    const d = JSON.parse(text8.decode(v.files.get(file))), s = d.statement, own = v.predicate.logs.decisions;
+    if (d.verifier_key !== own.key || s.log !== own.origin || !v.keys.decisions) throw new Error("it is one of another log");
+    if (digestOf(canonical(s)) !== d.digest) throw new Error("its digest is not that of the statement");
+    if (d.note) {
+      const note = parseNote(d.note);
+      if (note.signed !== `${own.origin}/population\n${d.digest}\n`) throw new Error("what was signed is another statement");
+      await signedBy(note, v.keys.decisions);
+    }
+    const tree = parseCheckpoint(d.checkpoint, own.origin);
+    await signedBy(tree, v.keys.decisions);
+    if (tree.size !== s.tree.size || !same(tree.root, parseHash(s.tree.root))) throw new Error("its checkpoint is not that of the statement's tree");
+    checkRows(d, tree);
+    const rows = new Set(d.rows), here = v.predicate.decisions.filter((x) => rows.has(x.index)).length;
+    if (here !== v.predicate.decisions.length) throw new Error(`${v.predicate.decisions.length - here} decisions here are none of its rows`);
+    return `${here} of its ${s.count} rows are here; that the rows are all that its query wants takes the log`;
+  });
+}
+
+// checkRows checks that the leaves of a population are all of its period, and its rows decisions among them.
+function checkRows({ statement: s, proof: p, rows }, tree) {
+  const end = p.begin + p.leaves.length, from = s.from ?? "";
+  if (p.begin > s.first || end < s.end || s.first > s.end || (p.begin > 0 && p.begin === s.first) || (end < tree.size && end === s.end)) throw new Error("leaves of its period, or their neighbours, are missing");
+  if (!same(rangeRoot(tree.size, p.begin, p.leaves.map((l) => utf8.encode(l)), p.nodes ?? []), tree.root)) throw new Error("its leaves are not those of the checkpoint's tree: one was changed, left out, added or moved");
+  if (rows.length !== s.count || digestOf(rows.map((i) => `${i}\n`).join("")) !== s.rows || rows.some((r, i) => i && r <= rows[i - 1])) throw new Error("the rows are not those of the statement");
+  const wanted = new Set(rows), counted = { activities: 0, not_matching: 0, outside: 0 };
+  const missing = (i) => (s.missing ?? []).some((m) => i >= m.first && i < m.end);
+  let found = 0;
+  p.leaves.forEach((text, n) => {
+    const i = p.begin + n, leaf = parseCanonical(utf8.encode(text)), outside = leaf.time < from || leaf.time >= s.to;
+    if (i < s.first || i >= s.end) {
+      if (i < s.first ? leaf.time >= from : leaf.time < s.to) throw new Error(`entry ${i} is of the period, and stands outside of its leaves`);
+      return;
+    }
+    if ((i === s.first || i === s.end - 1) && (i === s.first ? leaf.time < from : leaf.time >= s.to)) throw new Error(`entry ${i} is at the edge of the period, and outside of it`);
+    if (wanted.has(i)) {
+      if (outside || leaf.kind !== "decision" || missing(i)) throw new Error(`row ${i} is no decision of the period`);
+      found++;
+    } else if (outside) counted.outside++;
+    else if (leaf.kind === "activity") counted.activities++;
+    else if (!missing(i)) counted.not_matching++;
+  });
+  if (found !== rows.length || Object.entries(counted).some(([k, n]) => n !== (s.excluded?.[k] ?? 0))) throw new Error("its rows and the other leaves do not add up");
 }
 
 // trust is the second verdict: it compares the keys with those that the reader brings.

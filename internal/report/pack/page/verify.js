@@ -184,20 +184,25 @@ async function ed25519(publicKey, message, signature) {
   }
 }
 
-function parseCheckpoint(text, origin) {
+// parseNote reads a signed note.
+function parseNote(text) {
   const at = text.indexOf("\n\n");
   if (at < 0 || !text.endsWith("\n")) throw new Error("it is no signed note");
-  const lines = text.slice(0, at).split("\n");
-  if (lines.length < 3 || lines[0] !== origin) throw new Error(`it is not a checkpoint of ${origin}`);
-  const size = Number(lines[1]);
-  if (!Number.isSafeInteger(size) || String(size) !== lines[1]) throw new Error("its size is not a number");
   const signatures = text.slice(at + 2, -1).split("\n").map((line) => {
     const m = /^\u2014 (\S+) (\S+)$/.exec(line);
     if (!m) throw new Error("a signature line is malformed");
     const raw = fromBase64(m[2]);
     return { name: m[1], id: hex(raw.subarray(0, 4)), signature: raw.subarray(4) };
   });
-  return { size, root: parseHash(lines[2]), signed: text.slice(0, at + 1), signatures };
+  return { signed: text.slice(0, at + 1), signatures };
+}
+
+function parseCheckpoint(text, origin) {
+  const note = parseNote(text), lines = note.signed.slice(0, -1).split("\n");
+  if (lines.length < 3 || lines[0] !== origin) throw new Error(`it is not a checkpoint of ${origin}`);
+  const size = Number(lines[1]);
+  if (!Number.isSafeInteger(size) || String(size) !== lines[1]) throw new Error("its size is not a number");
+  return { ...note, size, root: parseHash(lines[2]) };
 }
 
 function parseHash(text) {
@@ -280,4 +285,27 @@ function checkConsistency(old, oldRoot, size, root, proof) {
     fn = half(fn); sn = half(sn);
   }
   if (sn || !same(fr, oldRoot) || !same(sr, root)) throw wrong();
+}
+
+// rangeRoot is the root of a tree of which the leaves from begin on are here, and nodes for all that is left and right of
+// them: {level, n, hash} is the complete subtree over the leaves n << level up to and without (n + 1) << level.
+function rangeRoot(size, begin, leaves, nodes) {
+  const end = begin + leaves.length, known = new Map();
+  for (const { level, n, hash } of nodes) {
+    const from = n * 2 ** level, to = from + 2 ** level;
+    if (!(to <= begin || from >= end)) throw new Error("a hash of the proof stands in for leaves that should be here");
+    known.set(`${from} ${to}`, parseHash(hash));
+  }
+  if (!size) throw new Error("the tree is empty");
+  const hash = (from, to) => {
+    const own = known.get(`${from} ${to}`);
+    if (own) return own;
+    if (to - from === 1) {
+      if (from < begin || from >= end) throw new Error("the proof lacks a hash");
+      return leafHash(leaves[from - begin]);
+    }
+    const middle = from + 2 ** Math.ceil(Math.log2(to - from) - 1);
+    return nodeHash(hash(from, middle), hash(middle, to));
+  };
+  return hash(0, size);
 }

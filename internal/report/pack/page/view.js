@@ -6,7 +6,8 @@ const kindTitles = {
   manifest: "Manifest: signed by the decision log's key", files: "Files: as the manifest lists them", checkpoint: "Checkpoints: signed by the logs' keys",
   proof: "Entries: in the logs (inclusion proofs)", payload: "Records and events: what the logs commit to", disclosures: "Sensitive values: what the records commit to",
   citation: "Authority: the state that decisions cite is the log's", policies: "Policies: in full, and the ones that decided", cited: "Citations: what decisions rest on is here",
-  listed: "List: the decisions are those that the manifest names", again: "Decided again by Cedar's engine in Rust", key: "Keys: compared with yours", witness: "Witnesses: that you named",
+  listed: "List: the decisions are those that the manifest names", population: "Population: what the decisions were drawn from",
+  again: "Decided again by Cedar's engine in Rust", key: "Keys: compared with yours", witness: "Witnesses: that you named",
 };
 
 function element(name, attributes = {}, ...children) {
