@@ -21,7 +21,7 @@ func (s *State) remediation(e *aver.Event) (r *Review, i *ReviewItem, carried bo
 		return nil, nil, false, fmt.Errorf("review: there is no review %q", e.Review)
 	}
 	want := []aver.ReviewDecision{aver.ReviewRevoke}
-	matches := func(*ReviewItem) bool { return false }
+	var matches func(*ReviewItem) bool
 	switch e.Type {
 	case aver.EventGrantRevoked, aver.EventGrantIssued:
 		var g aver.Grant // of the one the id, of the other all

@@ -67,9 +67,7 @@ func TestThePageListsWhatIsPlanted(t *testing.T) {
 	for _, p := range planted {
 		want = append(want, fmt.Sprintf("| `%s` | `%s` | %s |", p.rule, p.subject, p.by))
 	}
-	for _, m := range regexp.MustCompile("(?m)^\\| `[a-z-]+` \\| `[^`]+` \\| .* \\|$").FindAllString(string(text), -1) {
-		got = append(got, m)
-	}
+	got = append(got, regexp.MustCompile("(?m)^\\| `[a-z-]+` \\| `[^`]+` \\| .* \\|$").FindAllString(string(text), -1)...)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-planted +page:\n%s", diff)
 	}

@@ -21,7 +21,7 @@ func TestThePageIsTrue(t *testing.T) {
 			t.Errorf("the table of fields lacks %s", f.Name)
 		}
 	}
-	for _, name := range regexp.MustCompile("(?m)^\\| ([^|]*) \\|").FindAllStringSubmatch(table, -1) {
+	for _, name := range regexp.MustCompile(`(?m)^\| ([^|]*) \|`).FindAllStringSubmatch(table, -1) {
 		for _, n := range regexp.MustCompile("`([a-z]+)`").FindAllStringSubmatch(name[1], -1) {
 			if fieldsByName[n[1]] == nil {
 				t.Errorf("the table names %s, which is no field", n[1])

@@ -107,10 +107,6 @@ func (r *reporter) has1(rule Rule, subject aver.GapSubject) bool {
 	return ok
 }
 
-func (r *reporter) drop(rule Rule, subject aver.GapSubject) {
-	delete(r.found, sightingKey{rule.Name, subject.Kind, subject.ID})
-}
-
 func (r *reporter) unknown(rule Rule, text string) {
 	r.unknowns = append(r.unknowns, aver.GapUnknown{Gap: rule.Gap, Rule: rule.Name, Text: text})
 }

@@ -109,10 +109,6 @@ func keySubject(issuer, key string) aver.GapSubject {
 	return aver.GapSubject{Kind: "key", ID: issuer + " " + key}
 }
 
-func resourceSubject(r aver.Ref) aver.GapSubject {
-	return aver.GapSubject{Kind: "resource", ID: r.String()}
-}
-
 func exceptionSubject(id string, of aver.Ref) aver.GapSubject {
 	return aver.GapSubject{Kind: "exception", ID: id, Ref: of}
 }

@@ -198,7 +198,7 @@ func asPage(t testing.TB, archive []byte, withEngine bool) []byte {
 	}
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
-	if _, err := z.Write(archive); err == nil {
+	if _, err = z.Write(archive); err == nil {
 		err = z.Close()
 	}
 	if err != nil {
