@@ -14,7 +14,7 @@ import (
 
 // The pages of a tour are run one after the other in one shell: each goes on where the one before ends.
 var tours = [][]string{
-	{"README.md", "docs/verifying.md", "docs/operating.md"}, {"docs/activities.md"}, {"docs/auditors.md", "docs/incidents.md"},
+	{"README.md", "docs/verifying.md", "docs/operating.md"}, {"docs/activities.md"}, {"docs/exceptions.md"}, {"docs/auditors.md", "docs/incidents.md"},
 }
 
 // docBlock is a block of commands (sh) and the output (text) that the page shows below it, if any.
