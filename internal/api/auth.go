@@ -87,7 +87,7 @@ func (a *API) authenticate(rt route, c *call) error {
 		return err
 	}
 	c.caller = caller{name: credential.Name, method: "bearer", role: credential.Role, person: credential.Subject}
-	return c.admit(rt)
+	return a.admit(rt, c)
 }
 
 // admitLocal takes everybody for an administrator, but no web page that makes the user's browser ask: neither one from

@@ -149,3 +149,41 @@ func (s *service) withHost(host string) int {
 	resp.Body.Close()
 	return resp.StatusCode
 }
+
+// A credential is worth nothing while its person is suspended or has a disabled account: not for reading either, and what
+// they try to change is a recorded denial (A4, E2).
+func TestCredentialsOfThoseWhoMayActNoLonger(t *testing.T) {
+	s := start(t)
+	s.publish("all", `permit (principal, action, resource);`)
+	ann := party("user:ann")
+	tokens := map[aver.Role]string{}
+	for _, role := range aver.Roles() {
+		tokens[role] = s.admin("POST", "/v1/credentials", map[string]any{"name": "ann-" + string(role), "role": string(role), "subject": ann}).ok(201).at("token").(string)
+	}
+	s.admin("PUT", "/v1/identities/user/ann", map[string]any{"kind": "human_user"}).ok(201)
+	uses := func(status int, says string) {
+		t.Helper()
+		for _, u := range []struct {
+			role         aver.Role
+			method, path string
+			body         any
+		}{
+			{aver.RoleAdmin, "GET", "/v1/identities", nil}, {aver.RoleAuditor, "GET", "/v1/credentials", nil}, {aver.RoleAuditor, "GET", "/v1/decisions", nil},
+			{aver.RoleApprover, "GET", "/v1/approvals", nil}, {aver.RolePEP, "POST", "/access/v1/evaluation", question("user:bob", "read", "doc:1")},
+		} {
+			x := s.request(u.method, u.path, u.body, bearer(tokens[u.role]))
+			if x.status != status || !strings.Contains(string(x.body), says) {
+				t.Errorf("%s %s: %d %s, want %d that says %q", u.method, u.path, x.status, x.body, status, says)
+			}
+		}
+		s.request("GET", "/v1/withdrawals", nil, bearer(tokens[aver.RolePEP])).ok(200)
+	}
+	uses(200, "")
+	s.admin("POST", "/v1/identities/user/ann/suspend", nil).ok(200)
+	uses(403, "suspended")
+	s.request("PUT", "/v1/entities/doc/1", map[string]any{}, bearer(tokens[aver.RoleAdmin])).problem(403, "denied", "suspended", "evaluation_id")
+	s.admin("POST", "/v1/identities/user/ann/resume", nil).ok(200)
+	uses(200, "")
+	s.admin("POST", "/v1/signals", map[string]any{"event": "account-disabled", "about": ann}).ok(201)
+	uses(403, "disabled")
+}

@@ -125,7 +125,7 @@ var routes = []route{
 	{pattern: "GET /v1/decisions/{id}/why", access: read, handle: (*API).explainDecision, evidence: readsEvidence},
 	{pattern: "GET /v1/decisions/{id}/activities", access: read, handle: (*API).listActivities, evidence: readsEvidence},
 	{pattern: "POST /v1/activities", access: evaluate, handle: (*API).reportActivity, quiet: true},
-	{pattern: "GET /v1/withdrawals", access: evaluate, handle: (*API).withdrawals, stream: true},
+	{pattern: withdrawalsRoute, access: evaluate, handle: (*API).withdrawals, stream: true},
 	{pattern: "POST /v1/pep/heartbeat", access: evaluate, handle: (*API).heartbeat, quiet: true},
 	{pattern: "GET /v1/reconciliation", access: read, handle: (*API).reconciliation},
 

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authn"
@@ -26,7 +27,7 @@ func (a *API) authenticateToken(rt route, c *call, tokens *authn.Verifier, token
 	// A token can outlive what it stands for: what is registered counts.
 	if known, ok := st.Identity(id.Ref); ok {
 		kind = known.Kind
-		if now := max(aver.TimeOf(a.o.Now()), st.Time()); known.Status != aver.Active || known.Expires != 0 && known.Expires <= now {
+		if known.Status != aver.Active || known.Expires != 0 && known.Expires <= a.now() {
 			return c.forbidden("the identity " + c.caller.name + " is suspended, retired or expired")
 		}
 	}
@@ -36,7 +37,24 @@ func (a *API) authenticateToken(rt route, c *call, tokens *authn.Verifier, token
 	case id.Role == aver.RoleApprover && kind != aver.HumanUser:
 		return c.forbidden(c.caller.name + " is not a person, and only people approve")
 	}
-	return c.admit(rt)
+	return a.admit(rt, c)
+}
+
+// stands refuses a caller whose credential is good, but whose person is suspended, retired or expired as registered, or
+// has a disabled account. Where the administration bundle is asked it finds that out itself, and the denial is recorded.
+// What ended is told to whom it was given, all the same.
+func (a *API) stands(rt route, c *call) error {
+	if c.caller.person == nil || rt.asks() || rt.pattern == withdrawalsRoute {
+		return nil
+	}
+	st, who := a.state(), *c.caller.person
+	if known, ok := st.Identity(who); ok && (known.Status != aver.Active || known.Expires != 0 && known.Expires <= a.now()) {
+		return c.forbidden("the identity " + who.String() + " is suspended, retired or expired")
+	}
+	if st.Disabled(who) {
+		return c.forbidden("the account of " + who.String() + " was disabled, as a signal says")
+	}
+	return nil
 }
 
 // takeToken verifies the token that came with a request, in the body or in the header. One that many evaluations of a
@@ -69,6 +87,11 @@ func (a *API) takeToken(c *call, req *aver.Request) {
 	c.tokens[token] = req.Token
 }
 
+// asks tells whether the administration bundle is asked before anything is done.
+func (rt route) asks() bool {
+	return rt.evidence != "" || !strings.HasPrefix(rt.pattern, "GET ") && strings.Contains(rt.pattern, " /v1/")
+}
+
 // unauthorized says that a token gives no access.
 func (c *call) unauthorized(detail string, cause error) error {
 	c.w.Header().Set("WWW-Authenticate", `Bearer realm="aver", error="invalid_token"`)
@@ -81,10 +104,10 @@ func (c *call) forbidden(detail string) error {
 	return &problem{Slug: "forbidden", Status: http.StatusForbidden, Detail: detail}
 }
 
-// admit lets the caller through if their role may use a route.
-func (c *call) admit(rt route) error {
+// admit lets the caller through if their role may use a route, and they still stand.
+func (a *API) admit(rt route, c *call) error {
 	if !rt.access.allows(c.caller.role) {
 		return c.forbidden("a credential with the role " + string(c.caller.role) + " may not do this")
 	}
-	return nil
+	return a.stands(rt, c)
 }

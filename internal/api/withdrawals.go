@@ -11,6 +11,8 @@ import (
 )
 
 const (
+	withdrawalsRoute = "GET /v1/withdrawals"
+
 	maxWait = time.Minute // of a long poll
 
 	// withdrawalStreamsEach is how many calls of one credential may stay: enough for many instances of a PEP, and not so
@@ -80,7 +82,7 @@ func (a *API) pollWithdrawals(c *call, instance, cursor string, wait time.Durati
 
 // streamWithdrawals sends them as server-sent events.
 func (a *API) streamWithdrawals(c *call, instance, cursor string) error {
-	return a.stream(c, route{pattern: "GET /v1/withdrawals", access: evaluate}, func() (string, bool, <-chan struct{}, error) {
+	return a.stream(c, route{pattern: withdrawalsRoute, access: evaluate}, func() (string, bool, <-chan struct{}, error) {
 		list, next, more, changed := a.o.Tracker.Withdrawals(c.caller.name, instance, cursor)
 		cursor = next
 		var events strings.Builder
