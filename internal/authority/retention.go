@@ -210,10 +210,32 @@ func (s *State) person(m Mark) (aver.Ref, error) {
 // secondPerson checks that a change is made by another person than an earlier one.
 func (s *State) secondPerson(first, m Mark) error {
 	who, err := s.person(m)
-	if err == nil && who == first.By.Subject {
+	switch {
+	case err != nil:
+	case who == first.By.Subject:
 		err = fmt.Errorf("%s asked for it, so somebody else has to approve it", who)
+	case s.madeBy(m.By, first.By.Subject):
+		err = fmt.Errorf("%s asked for it, and made the credential %q, or the one that made it: approve it with one that somebody else made", first.By.Subject, m.By.Name)
 	}
 	return err
+}
+
+// maxMakers bounds how far back the makers of credentials are looked for.
+const maxMakers = 100
+
+// madeBy tells whether somebody made a credential, or the one that it was made with, and so on: who makes a credential
+// sees its token, and may act as whomever it belongs to.
+func (s *State) madeBy(by aver.By, who aver.Ref) bool {
+	for range maxMakers {
+		c, ok := s.credentialNames.get(by.Name)
+		if !ok || by.Method != "bearer" {
+			return false
+		}
+		if by = c.By; by.Subject == who {
+			return true
+		}
+	}
+	return true
 }
 
 func (s *State) retentionSet(r *aver.RetentionRule, m Mark) error {

@@ -110,6 +110,32 @@ func TestErasingTakesTwoPersons(t *testing.T) {
 	k.must(byAver, "", aver.EventPayloadErased, k.chosen(erased("er-1", "", "e-1", aver.IndexRange{From: 0, End: 1})))
 }
 
+// Who makes a credential for somebody else is not two persons, whatever stands between (G7).
+func TestTheSecondPersonIsNotOfTheFirstOnesMaking(t *testing.T) {
+	k := newKeeper(t)
+	issue := func(by aver.By, name, person string) aver.By {
+		c := aver.Credential{Name: name, Role: aver.RoleAdmin, Digest: aver.Digest([]byte(name))}
+		if person != "" {
+			c.Subject = &aver.Ref{Type: "user", ID: person}
+		}
+		k.must(by, "", aver.EventCredentialIssued, c)
+		out := aver.By{Name: name, Method: "bearer"}
+		if person != "" {
+			out.Subject = *c.Subject
+		}
+		return out
+	}
+	puppet := issue(byPerson("ann"), "cleo-of-ann", "cleo")
+	robot := issue(byPerson("ann"), "robot", "")
+	deeper := issue(robot, "cleo-of-robot", "cleo")
+	good := issue(byPerson("bo"), "cleo-of-bo", "cleo")
+	k.must(byPerson("ann"), "why", aver.EventErasureRequested, aver.ErasureRequest{ID: "e-1", Kind: aver.ErasePayloads, Scope: aver.EvidenceScope{Class: "payments"}})
+	for _, by := range []aver.By{puppet, deeper} {
+		k.refused(by, "", aver.EventErasureApproved, aver.ErasureRef{ID: "e-1"}, `made the credential "`+by.Name+`"`)
+	}
+	k.must(good, "", aver.EventErasureApproved, aver.ErasureRef{ID: "e-1"})
+}
+
 func TestWhatIsErasedIsFoundByIndex(t *testing.T) {
 	k := newKeeper(t)
 	k.must(byPerson("ann"), "why", aver.EventRetentionSet, aver.RetentionRule{Class: "standard", Period: 1})
