@@ -79,7 +79,7 @@ func (p *pace) set(times time.Duration) {
 }
 
 // workAtOnce is how long is worked without a rest.
-const workAtOnce = time.Millisecond
+const workAtOnce = 200 * time.Microsecond
 
 func (p *pace) rest() {
 	times := time.Duration(p.times.Load())
