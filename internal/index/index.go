@@ -97,6 +97,9 @@ func Open(ctx context.Context, o Options) (*Index, error) {
 		if x.lock, err = (disk.OS{}).Lock(filepath.Join(o.Dir, "lock")); err != nil {
 			return nil, fmt.Errorf("index: %w", err)
 		}
+		if err := begin(o.Dir, bootID()); err != nil {
+			return nil, errors.Join(err, x.Close())
+		}
 	}
 	if err := x.load(ctx); err != nil {
 		return nil, errors.Join(err, x.Close())
@@ -326,6 +329,9 @@ func (x *Index) Close() error {
 	}
 	x.parts, x.closed = nil, true
 	if x.lock != nil {
+		if errors.Join(errs...) == nil {
+			errs = append(errs, end(x.o.Dir))
+		}
 		errs = append(errs, x.lock.Close())
 		x.lock = nil
 	}
@@ -346,6 +352,9 @@ func Remove(dir string) error {
 	errs := []error{}
 	for _, first := range firsts {
 		errs = append(errs, removePartition(dir, first))
+	}
+	if err := os.Remove(filepath.Join(dir, markName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, lock.Close())...)
 }

@@ -102,9 +102,8 @@ func (p *partition) damaged(err error) error {
 // errContent says that what is stored is not in the form in which it is written.
 var errContent = errors.New("the content is not in the form of this version")
 
-// pragmas are those of every connection. A checkpoint of the file's own log is
-// synced, so that a loss of power leaves an older index, not a wrong one.
-const pragmas = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(normal)&_pragma=cache_size(-%d)" +
+// pragmas are those of every connection. Nothing is synced; see [begin].
+const pragmas = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(off)&_pragma=cache_size(-%d)" +
 	"&_pragma=wal_autocheckpoint(4000)&_pragma=temp_store(memory)&_pragma=trusted_schema(off)"
 
 // openPartition opens a file that is there, or makes it.
