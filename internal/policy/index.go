@@ -173,18 +173,14 @@ func (ix *index) group(hits []int32) *group {
 		return known
 	}
 	if len(ix.cache.groups) < maxGroups {
-		g.id = groupIDs.Add(1)
+		g.id = noCandidates.id + groupIDs.Add(1)
 		ix.cache.groups[string(key)] = g
 	}
 	return g
 }
 
-// groupIDs numbers the groups that are remembered, from 2.
-var groupIDs = func() *atomic.Uint64 {
-	var n atomic.Uint64
-	n.Store(noCandidates.id)
-	return &n
-}()
+// groupIDs counts the groups that are remembered, of all sets.
+var groupIDs atomic.Uint64
 
 var noCandidates = group{id: 1, reads: func() ReadSet { return ReadSet{} }}
 
