@@ -285,6 +285,7 @@ func (t *trial) configure(dir string) error {
 // until tries something for a while.
 func (t *trial) until(try func() error) error {
 	var err error
+	// Another process: nothing tells when it has come so far, so it is looked at again and again.
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		if err = try(); err == nil {
 			return nil

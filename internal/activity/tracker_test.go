@@ -165,6 +165,7 @@ func TestTrackerIsBounded(t *testing.T) {
 // number, and has let go of what is too much.
 func settled(t *testing.T, tracker *activity.Tracker, number uint64) {
 	t.Helper()
+	// The tracker follows behind decisions and tells nobody when it has caught up, so it is looked at again and again.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		r := tracker.Reconcile(0, 10)
 		if len(r.Instances) == 1 && r.Instances[0].Last == number && r.Open <= 4 {
@@ -194,6 +195,7 @@ func memLog(t *testing.T) *ledger.Log {
 // open waits until the tracker knows of that many open authorizations.
 func open(t *testing.T, tracker *activity.Tracker, n int) {
 	t.Helper()
+	// The tracker follows behind decisions and tells nobody when it has caught up, so it is looked at again and again.
 	for deadline := time.Now().Add(10 * time.Second); tracker.Reconcile(0, 0).Open != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d authorizations are open, want %d", tracker.Reconcile(0, 0).Open, n)

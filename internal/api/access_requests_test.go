@@ -212,6 +212,7 @@ func TestCallbackOfAnAccessRequest(t *testing.T) {
 	var states struct {
 		Webhooks []struct{ Kind, Name, State string }
 	}
+	// Deliveries are made behind the answer, and their state is all that shows.
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
 		a.as(aver.RoleAuditor, "GET", "/v1/webhooks", nil).ok(200).into(&states)
 		if states.Webhooks[0].State == "idle" || time.Now().After(deadline) {

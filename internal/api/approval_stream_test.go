@@ -140,6 +140,7 @@ func TestStreamsAreBounded(t *testing.T) {
 		t.Errorf("another credential: %d", l.status)
 	}
 	open[0].stop()
+	// That a stream has ended shows in the server only, behind the caller.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if l := a.listen(a.people["lena"], ""); l.status == 200 {
 			break

@@ -52,6 +52,7 @@ func TestIssuerThatIsTakenOutIsRefusedAtOnce(t *testing.T) {
 	const good = "200 permitted <nil>"
 	becomes := func(is *authntest.Issuer, typ, want string) {
 		t.Helper()
+		// The file is looked at about once a second, and nothing tells when.
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 			got := uses(is, typ)
 			if got == want {

@@ -120,6 +120,7 @@ func TestWitnessedProofs(t *testing.T) {
 	})
 	id := s.evaluate(question("user:ann", "read", "document:1")).ok(200).at("context", "evaluation_id").(string)
 	var proof *exchange
+	// Witnesses are asked behind the commits, and nothing tells when they have cosigned.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		proof = s.admin("GET", "/v1/decisions/"+id+"/proof?witnessed=true", nil)
 		if proof.status == 200 {

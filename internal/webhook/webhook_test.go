@@ -217,6 +217,7 @@ func hook(url, more string) string {
 // settled waits until a receiver is as wanted.
 func settled(t *testing.T, d *Deliverer, want func(Status) bool) Status {
 	t.Helper()
+	// The deliverer works by itself; its state is all that shows.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		s := d.Receivers()[0]
 		if want(s) {

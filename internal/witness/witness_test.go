@@ -86,6 +86,7 @@ func (s *stand) append(log *ledger.Log, from, to int) {
 // until waits for something that happens behind.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
+	// The cosigner works by itself; its state is all that shows.
 	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never happened: %s", what)
