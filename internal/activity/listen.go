@@ -59,7 +59,7 @@ func (t *Tracker) listen(credential string) {
 	}
 	t.listeners.add(credential)
 	if err := t.followOpen(); err != nil {
-		t.o.Logger.Error("open authorizations can't be followed before their PEP asks again", "credential", credential, "error", err)
+		t.o.Logger.Error("open authorizations can't be followed before their PEP asks again", "error", err)
 		t.listeners.remove(credential)
 	}
 }
