@@ -152,10 +152,9 @@ func (x *Index) noteDamage(err error) error {
 	return err
 }
 
-// partition returns the one that an entry belongs to; nil if it is gone.
+// partition returns the one that an entry belongs to; nil if it is gone. The list
+// is held: by its lock, or by following, without which it does not change.
 func (x *Index) partition(entry uint64) *partition {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
 	for i := len(x.parts) - 1; i >= 0; i-- {
 		if p := x.parts[i]; p.first <= entry && entry < p.first+p.size {
 			return p

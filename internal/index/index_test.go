@@ -181,6 +181,40 @@ func TestRunFollows(t *testing.T) {
 	if _, err := x.Search(context.Background(), parse(t, ""), Page{Limit: 1}); !errors.Is(err, ErrClosed) {
 		t.Errorf("a closed index: %v", err)
 	}
+	if _, err := x.Reports(context.Background(), 0); !errors.Is(err, ErrClosed) {
+		t.Errorf("reports of a closed index: %v", err)
+	}
+}
+
+// TestReportsWhilePartsAreDropped asks for reports while their partition is thrown away and built again, as damage has it.
+func TestReportsWhilePartsAreDropped(t *testing.T) {
+	h := newHistory(10)
+	h.grow(t, 300)
+	x := h.open(t, filepath.Join(t.TempDir(), "index"), nil)
+	h.refresh(t, x)
+	ctx := context.Background()
+	done := make(chan struct{})
+	var failed error
+	go func() {
+		defer close(done)
+		for i := uint64(0); i < 2000 && failed == nil; i++ {
+			_, failed = x.Reports(ctx, i%300)
+		}
+	}()
+	for dropped := false; !dropped; {
+		select {
+		case <-done:
+			dropped = true
+		default:
+			if err := x.Drop(ctx, 0); err != nil {
+				t.Fatal(err)
+			}
+			h.refresh(t, x)
+		}
+	}
+	if failed != nil {
+		t.Error(failed)
+	}
 }
 
 func files(t *testing.T, dir string) []string {

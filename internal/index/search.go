@@ -107,6 +107,11 @@ func (x *Index) Count(ctx context.Context, q *query.Query, page Page, by time.Du
 // Reports lists the activities of a decision by their indexes in the decision
 // log, in their order.
 func (x *Index) Reports(ctx context.Context, decision uint64) (out []uint64, err error) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if x.closed {
+		return nil, ErrClosed
+	}
 	p := x.partition(decision)
 	if p == nil {
 		return nil, nil
