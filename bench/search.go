@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/aver-authz/aver/bench/proc"
 	"github.com/aver-authz/aver/bench/report"
+	"github.com/aver-authz/aver/bench/target"
 	"github.com/aver-authz/aver/internal/index"
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/query"
@@ -32,7 +32,7 @@ func search(ctx context.Context, args []string) error {
 	}
 	defer done()
 	s := &searching{records: newRecords(c.seed), runs: *runs}
-	s.report = report.Search{Command: commandLine(append([]string{"search"}, args...)), Version: version(), Time: time.Now(), Records: *records}
+	s.report = report.Search{Command: commandLine(append([]string{"search"}, args...)), Version: target.SourceVersion(ctx), Time: time.Now(), Records: *records}
 	if s.report.Machine, err = proc.ThisMachine(work); err != nil {
 		return err
 	}
@@ -47,18 +47,6 @@ func search(ctx context.Context, args []string) error {
 		}
 	}
 	return c.deliver(s.report.Markdown(), s.report)
-}
-
-// version is that of the source tree.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-				return s.Value[:12]
-			}
-		}
-	}
-	return "not committed"
 }
 
 // searching is one run of the benchmark.
