@@ -264,7 +264,7 @@ func (e *ErasedEvidence) Validate() error {
 		return fmt.Errorf("log: it is missing")
 	case len(e.Ranges) == 0 || len(e.Ranges) > MaxErasedRanges:
 		return fmt.Errorf("ranges: there are 1 to %d", MaxErasedRanges)
-	case len(e.Digest) != 43:
+	case !isDigest(e.Digest):
 		return fmt.Errorf("digest: it is no digest")
 	}
 	var count uint64

@@ -169,7 +169,7 @@ func (d *ReviewDecided) Validate() error {
 		return fmt.Errorf("decision %q is not one of %q", brief(string(d.Decision)), ReviewDecisions())
 	case (d.Decision == ReviewModify) != (strings.TrimSpace(d.Change) != ""):
 		return fmt.Errorf("change: %q says what is to become of it, and nothing else does", ReviewModify)
-	case d.Seen != "" && len(d.Seen) != 43:
+	case d.Seen != "" && !isDigest(d.Seen):
 		return fmt.Errorf("seen: not a SHA-256 in base64url")
 	}
 	return validateText("change", d.Change)

@@ -118,8 +118,8 @@ func (s *Signal) Validate() error {
 		return fmt.Errorf("at: it is missing")
 	case len(s.Values) == 0 || len(s.Values) > maxSignalValues:
 		return fmt.Errorf("values: there are 1 to %d", maxSignalValues)
-	case s.Values[signalMain[s.Fact]] == "":
-		return fmt.Errorf("values: %s is missing", signalMain[s.Fact])
+	case s.Values[signalValues[s.Fact][0]] == "":
+		return fmt.Errorf("values: %s is missing", signalValues[s.Fact][0])
 	}
 	for name, value := range s.Values {
 		switch {
@@ -140,23 +140,17 @@ const (
 	maxSignalValue  = 256 // bytes
 )
 
-// signalMain is the value that each signal of a fact has; signalValues are all
-// that it may have.
-var (
-	signalMain = map[Fact]string{
-		FactAccount: "status", FactCredential: "change", FactAssurance: "level", FactRisk: "level",
-		FactSession: "status", FactLogin: "status", FactDevice: "status",
-	}
-	signalValues = map[Fact][]string{
-		FactAccount:    {"status", "reason"},
-		FactCredential: {"change", "type", "reason"},
-		FactAssurance:  {"level", "previous", "direction", "namespace", "reason"},
-		FactRisk:       {"level", "previous", "reason"},
-		FactSession:    {"status", "reason"},
-		FactLogin:      {"status", "reason"},
-		FactDevice:     {"status", "previous", "reason"},
-	}
-)
+// signalValues are the values that a signal of a fact may have, the one that each
+// has first.
+var signalValues = map[Fact][]string{
+	FactAccount:    {"status", "reason"},
+	FactCredential: {"change", "type", "reason"},
+	FactAssurance:  {"level", "previous", "direction", "namespace", "reason"},
+	FactRisk:       {"level", "previous", "reason"},
+	FactSession:    {"status", "reason"},
+	FactLogin:      {"status", "reason"},
+	FactDevice:     {"status", "previous", "reason"},
+}
 
 // SignalValueNames lists the values that signals of a fact can have, the one that
 // each has first.
@@ -250,7 +244,7 @@ func (t SignalType) Read(event map[string]any) (map[string]string, error) {
 		}
 		out[name] = text
 	}
-	main := signalMain[t.Fact]
+	main := signalValues[t.Fact][0]
 	switch {
 	case out[main] == "":
 		return nil, fmt.Errorf("a %s has a member %s", t.Name, t.members[main])
