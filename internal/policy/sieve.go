@@ -79,14 +79,14 @@ type sieveCache struct {
 	of map[string]RequestSieves
 }
 
-func (c *sieveCache) get(results []Result, same bool, make func() RequestSieves) RequestSieves {
+func (c *sieveCache) get(results []Result, same bool, fresh func() RequestSieves) RequestSieves {
 	// The parts and parties of a request meet the same few groups again and again,
 	// in any order: each counts once.
 	var few [16]uint64
 	groups := few[:0]
 	for _, r := range results {
 		if r.group == 0 {
-			return make()
+			return fresh()
 		}
 		if !slices.Contains(groups, r.group) {
 			groups = append(groups, r.group)
@@ -107,7 +107,7 @@ func (c *sieveCache) get(results []Result, same bool, make func() RequestSieves)
 	if ok {
 		return found
 	}
-	made := make()
+	made := fresh()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.of == nil {
