@@ -94,10 +94,7 @@ func (o *office) open() {
 	if o.pap, err = pap.Open(o.t.Context(), o.authority, pap.Options{Now: clock}); err != nil {
 		o.t.Fatal(err)
 	}
-	o.pdp, err = pdp.Open(o.decisions, pdp.Options{Now: clock, State: func() (*authority.State, aver.TreeHead) {
-		c := o.pap.Current()
-		return c.State, c.Head
-	}})
+	o.pdp, err = pdp.Open(o.decisions, pdp.Options{Now: clock, State: o.current})
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -110,6 +107,11 @@ func (o *office) open() {
 			return nil
 		},
 	})
+}
+
+func (o *office) current() (*authority.State, aver.TreeHead) {
+	c := o.pap.Current()
+	return c.State, c.Head
 }
 
 func (o *office) close() {
@@ -358,6 +360,29 @@ func TestErasureOfASubject(t *testing.T) {
 	}
 	o.open()
 	o.check(map[uint64]string{about: "payload", names: "payload", other: "whole", later: "whole"})
+}
+
+// Decisions that are made at once can stand in the log in another order than that of their times: one from before the
+// approval is erased though a younger one stands before it (D3).
+func TestErasureBehindAYoungerDecision(t *testing.T) {
+	o := newOffice(t)
+	now := o.now
+	state, head := o.current()
+	slow, err := pdp.Open(o.decisions, pdp.Options{
+		Now: func() time.Time { return now }, State: func() (*authority.State, aver.TreeHead) { return state, head },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.now = o.now.Add(time.Second)
+	o.erase("e-1", aver.EraseDisclosures, aver.EvidenceScope{Subject: aver.Ref{Type: "customer", ID: "c-9"}})
+	younger := o.decide("carla", "read", "c-9", iban("after the approval"))
+	quick := o.pdp
+	o.pdp = slow
+	older := o.decide("carla", "read", "c-9", iban("before the approval"))
+	o.pdp = quick
+	o.run()
+	o.check(map[uint64]string{younger: "whole", older: "payload"})
 }
 
 // privateParts reads all disclosures that lie in any file of the decision log.
