@@ -24,7 +24,8 @@ func (v *verifier) policies() {
 	}
 	published := map[[2]string]bool{}
 	withheld := 0
-	for index, e := range v.entries[AuthorityLog] {
+	for _, index := range slices.Sorted(maps.Keys(v.entries[AuthorityLog])) {
+		e := v.entries[AuthorityLog][index]
 		if e.leaf.Type != string(aver.EventPolicyPublished) {
 			continue
 		}
@@ -109,13 +110,18 @@ func (v *verifier) cited() {
 			continue
 		}
 		var missing []string
+		lacks := func(what string) {
+			if !slices.Contains(missing, what) {
+				missing = append(missing, what)
+			}
+		}
 		events := slices.Clone(r.Facts.Events)
 		if r.Decision.Actor.Event != nil {
 			events = append(events, *r.Decision.Actor.Event)
 		}
 		for _, i := range events {
 			if e := v.entries[AuthorityLog][i]; e == nil || e.event == nil {
-				missing = append(missing, fmt.Sprintf("event %d", i))
+				lacks(fmt.Sprintf("event %d", i))
 			}
 		}
 		frames := slices.Clone(r.Decision.Frames)
@@ -124,14 +130,14 @@ func (v *verifier) cited() {
 		}
 		for _, f := range frames {
 			if f.Grant != "" && !ids[string(aver.EventGrantIssued)+" "+f.Grant] {
-				missing = append(missing, "grant "+f.Grant)
+				lacks("grant " + f.Grant)
 			}
 			if f.Exception != "" && !ids[string(aver.EventExceptionRequested)+" "+f.Exception] {
-				missing = append(missing, "exception "+f.Exception)
+				lacks("exception " + f.Exception)
 			}
 		}
 		file, what := path.Join(EntryDir(DecisionLog, index), PayloadFile), "what the decision cites of the authority log is here"
-		if missing = slices.Compact(missing); len(missing) > 0 {
+		if len(missing) > 0 {
 			v.r.unknown(KindCited, file, what, "not here: %s", strings.Join(missing, ", "))
 			continue
 		}

@@ -90,6 +90,18 @@ func TestPackIsReproducible(t *testing.T) {
 	}
 }
 
+// Verifying the same pack says the same, line by line: a report can be compared with an earlier one.
+func TestReportIsReproducible(t *testing.T) {
+	c := northwind(t)
+	content := c.make(t, pack.Request{Query: "outcome:escalated"})
+	_, first := open(t, content, c.DecisionsKey)
+	for range 5 {
+		if _, r := open(t, content, c.DecisionsKey); !slices.Equal(r.Checks, first.Checks) {
+			t.Fatalf("two reports on one pack differ:\n%v\n%v", r.Checks, first.Checks)
+		}
+	}
+}
+
 // change is a pack in which something was changed, and the line that must say so.
 type change struct {
 	name, file string
