@@ -119,9 +119,6 @@ func (c *checkpoint) signedBy(k key) error {
 	return fmt.Errorf("it has no signature by %s", k.id())
 }
 
-// errNoCosignature says that a witness has not cosigned.
-var errNoCosignature = errors.New("it has no cosignature by this witness")
-
 // cosignedBy checks a witness's cosignature (C2SP tlog-cosignature) and returns
 // the time in it.
 func (c *checkpoint) cosignedBy(k key) (time.Time, error) {
@@ -144,7 +141,7 @@ func (c *checkpoint) cosignedBy(k key) (time.Time, error) {
 		}
 		return time.Unix(int64(at), 0).UTC(), nil
 	}
-	return time.Time{}, errNoCosignature
+	return time.Time{}, errors.New("it has no cosignature by this witness")
 }
 
 // verifyEnvelope checks that a key has signed the manifest.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -106,7 +107,7 @@ func Sign(files map[string][]byte, predicate Predicate, signer note.Signer) ([]b
 	for name, content := range files {
 		s.Subject = append(s.Subject, Subject{name, map[string]string{"sha256": digest(content)}})
 	}
-	slices.SortFunc(s.Subject, func(a, b Subject) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
+	slices.SortFunc(s.Subject, func(a, b Subject) int { return strings.Compare(a.Name, b.Name) })
 	payload, err := aver.CanonicalJSON(s)
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)

@@ -12,7 +12,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"slices"
 	"strings"
 )
@@ -171,7 +170,7 @@ func checkName(name string) error {
 	bad := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-/", r)
 	}
-	if len(name) > 200 || !fs.ValidPath(name) || name == "." || path.Clean(name) != name || strings.ContainsFunc(name, bad) {
+	if len(name) > 200 || !fs.ValidPath(name) || name == "." || strings.ContainsFunc(name, bad) {
 		return fmt.Errorf("it holds a file with the name %q, which no pack has", name)
 	}
 	return nil
@@ -200,8 +199,8 @@ func SplitPage(page []byte) (before, data, after []byte, err error) {
 	return page[:at], page[at : at+end], page[at+end:], nil
 }
 
-// Shell is the SHA-256 of a page without its data. All pages that one version of
-// Aver makes, with the engine or without, have the same.
+// Shell is the SHA-256 of a page without its data. One version of Aver makes
+// pages of two: with the engine, and without.
 func Shell(before, after []byte) string {
 	h := sha256.New()
 	h.Write(before)

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -358,10 +359,7 @@ func (v *verifier) citations() {
 	}
 	c, have := v.checkpoints[AuthorityLog]
 	for _, head := range slices.SortedFunc(maps.Keys(v.heads), func(a, b aver.TreeHead) int {
-		if a.Size != b.Size {
-			return int(min(max(int64(a.Size)-int64(b.Size), -1), 1))
-		}
-		return strings.Compare(a.Root, b.Root)
+		return cmp.Or(cmp.Compare(a.Size, b.Size), strings.Compare(a.Root, b.Root))
 	}) {
 		proof, ok := proofs[head]
 		err := errors.New("there is no proof of it")
@@ -418,7 +416,7 @@ func (v *verifier) trust(o Options) error {
 		}
 		v.r.Add(c)
 	}
-	for text := range brought {
+	for _, text := range slices.Sorted(maps.Keys(brought)) {
 		if !used[text] {
 			refused = true
 			name, _, _ := strings.Cut(text, "+")
