@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/aver-authz/aver"
@@ -39,16 +38,13 @@ type Keeper struct {
 	stop    context.CancelFunc
 	done    chan struct{}
 
-	payloads, disclosures, held atomic.Uint64
-	last                        atomic.Int64 // milliseconds; of the last sweep that went well
-
 	// Of whoever sweeps.
 	rested  time.Time
 	cursors map[string]cursor // by class
 	waiting map[string]int    // by erasure :: how many holds were released when it was last tried
 
-	mu   sync.Mutex
-	fail error
+	mu     sync.Mutex
+	status Status
 }
 
 // cursor is up to where a class was swept.
@@ -147,22 +143,24 @@ func (k *Keeper) Run(ctx context.Context) (Report, error) {
 	}
 	k.rested = time.Now()
 	report, err := k.sweep(ctx)
-	k.payloads.Add(report.Payloads)
-	k.disclosures.Add(report.Disclosures)
-	if err == nil {
-		k.held.Store(report.Held)
-		k.last.Store(k.o.Now().UnixMilli())
-	}
+	k.note(&report, err)
 	if len(report.Events) > 0 {
 		k.o.Logger.Info("evidence was erased", "payloads", report.Payloads, "disclosures", report.Disclosures, "held", report.Held, "events", report.Events)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("retention: %w", err)
 	}
-	k.mu.Lock()
-	k.fail = err
-	k.mu.Unlock()
 	return report, err
+}
+
+func (k *Keeper) note(r *Report, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.status.Payloads += r.Payloads
+	k.status.Disclosures += r.Disclosures
+	if k.status.Failed = err != nil; err == nil {
+		k.status.Held, k.status.LastSweep = r.Held, aver.TimeOf(k.o.Now())
+	}
 }
 
 // Status is what was done since the start.
@@ -178,7 +176,7 @@ type Status struct {
 func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return Status{k.payloads.Load(), k.disclosures.Load(), k.held.Load(), aver.Time(k.last.Load()), k.fail != nil}
+	return k.status
 }
 
 func (k *Keeper) state() *authority.State { return k.o.PAP.Current().State }

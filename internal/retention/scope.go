@@ -10,11 +10,6 @@ import (
 	"github.com/aver-authz/aver/internal/pdp"
 )
 
-// Entries is the decision log, to read one entry at a time.
-type Entries interface {
-	Entry(i uint64) (ledger.Entry, error)
-}
-
 // subject is what of a decision scopes look at.
 type subject struct {
 	action  string
@@ -48,7 +43,7 @@ func subjectOf(r *aver.Record) (subject, error) {
 
 // matches tells whether an entry whose leaf matches is in a scope. An activity is where its decision is. known is false
 // if that can't be told any more, the decision having been erased.
-func matches(log Entries, scope *aver.EvidenceScope, leaf *aver.Leaf, e ledger.Entry) (in, known bool, err error) {
+func matches(log *ledger.Log, scope *aver.EvidenceScope, leaf *aver.Leaf, e ledger.Entry) (in, known bool, err error) {
 	if !scope.NeedsRecord(leaf) {
 		return true, true, nil
 	}
@@ -85,7 +80,7 @@ func matches(log Entries, scope *aver.EvidenceScope, leaf *aver.Leaf, e ledger.E
 
 // disclosed lists the disclosures of an entry that an erasure takes away, and those that stay: all, if the person is a
 // party of the decision; else those whose values name the person.
-func disclosed(log Entries, scope *aver.EvidenceScope, leaf *aver.Leaf, e ledger.Entry) (gone, rest []string, err error) {
+func disclosed(log *ledger.Log, scope *aver.EvidenceScope, leaf *aver.Leaf, e ledger.Entry) (gone, rest []string, err error) {
 	all, err := pdp.ParseDisclosures(e.Private)
 	if err != nil || len(all) == 0 || !scope.MatchesLeaf(leaf) {
 		return nil, all, err
@@ -133,27 +128,19 @@ func names(value any, who aver.Ref) bool {
 	return false
 }
 
-// held returns the holds that keep an entry. One of which it can't be told whether it covers the entry does.
-func held(log Entries, st *authority.State, leaf *aver.Leaf, entry func() (ledger.Entry, error)) ([]string, error) {
-	var ids []string
+// held tells whether a hold keeps an entry. One of which it can't be told whether it covers the entry does.
+func held(log *ledger.Log, st *authority.State, leaf *aver.Leaf, e ledger.Entry) (bool, error) {
 	for _, h := range st.Holds() {
 		if h.Released != nil || !h.Scope.MatchesLeaf(leaf) {
 			continue
 		}
-		if h.Scope.NeedsRecord(leaf) {
-			e, err := entry()
-			if err != nil {
-				return nil, err
-			}
-			in, known, err := matches(log, &h.Scope, leaf, e)
-			if err != nil {
-				return nil, err
-			}
-			if known && !in {
-				continue
-			}
+		in, known, err := matches(log, &h.Scope, leaf, e)
+		if err != nil {
+			return false, err
 		}
-		ids = append(ids, h.ID)
+		if in || !known {
+			return true, nil
+		}
 	}
-	return ids, nil
+	return false, nil
 }

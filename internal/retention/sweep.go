@@ -249,7 +249,6 @@ func (b *batch) add(index uint64, leaf *aver.Leaf, request *authority.Erasure) e
 	if err != nil {
 		return ignoreErased(err) // without an event: aver verify tells
 	}
-	entry := func() (ledger.Entry, error) { return e, nil }
 	var going []string
 	switch {
 	case request == nil:
@@ -266,11 +265,11 @@ func (b *batch) add(index uint64, leaf *aver.Leaf, request *authority.Erasure) e
 			return err
 		}
 	}
-	holds, err := held(log, b.st, leaf, entry)
+	kept, err := held(log, b.st, leaf, e)
 	if err != nil {
 		return err
 	}
-	if len(holds) > 0 {
+	if kept {
 		b.held++
 		return nil
 	}
