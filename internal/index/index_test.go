@@ -192,28 +192,28 @@ func TestReportsWhilePartsAreDropped(t *testing.T) {
 	h.grow(t, 300)
 	x := h.open(t, filepath.Join(t.TempDir(), "index"), nil)
 	h.refresh(t, x)
-	ctx := context.Background()
-	done := make(chan struct{})
-	var failed error
-	go func() {
-		defer close(done)
-		for i := uint64(0); i < 2000 && failed == nil; i++ {
-			_, failed = x.Reports(ctx, i%300)
-		}
-	}()
-	for dropped := false; !dropped; {
-		select {
-		case <-done:
-			dropped = true
-		default:
-			if err := x.Drop(ctx, 0); err != nil {
-				t.Fatal(err)
+	ctx, stop := context.WithCancel(context.Background())
+	failed := make(chan error, 2)
+	for range cap(failed) {
+		go func() {
+			var err error
+			for i := uint64(0); ctx.Err() == nil && err == nil; i++ {
+				_, err = x.Reports(context.Background(), i%300)
 			}
-			h.refresh(t, x)
-		}
+			failed <- err
+		}()
 	}
-	if failed != nil {
-		t.Error(failed)
+	for range 10 {
+		if err := x.Drop(context.Background(), 0); err != nil {
+			t.Error(err)
+		}
+		h.refresh(t, x)
+	}
+	stop()
+	for range cap(failed) {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
 	}
 }
 
