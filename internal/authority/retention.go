@@ -102,6 +102,11 @@ func (s *State) RetentionClasses() []*RetentionClass {
 	return all
 }
 
+// RetentionClass returns what is known of a class, if there is a rule for it.
+func (s *State) RetentionClass(name string) (*RetentionClass, bool) {
+	return s.retention.classes.get(name)
+}
+
 // RetentionPeriod is for how many seconds payloads of a class are kept; 0 is for ever.
 func (s *State) RetentionPeriod(class string) int64 {
 	if c, ok := s.retention.classes.get(class); ok && c.InForce != nil {
@@ -126,11 +131,6 @@ func (s *State) Holds() []*Hold {
 	all := s.retention.holds.values()
 	slices.SortFunc(all, func(a, b *Hold) int { return cmp.Compare(a.Event, b.Event) })
 	return all
-}
-
-// HoldsActive reports whether anything is held.
-func (s *State) HoldsActive() bool {
-	return slices.ContainsFunc(s.retention.holds.values(), func(h *Hold) bool { return h.Released == nil })
 }
 
 // Hold returns a hold, released or not.
@@ -497,47 +497,5 @@ func (s *State) requestCompleted(r *aver.ErasedRef, m Mark) error {
 	next := *e
 	next.Completed = &m
 	s.retention.erasures.put(r.Erasure, &next)
-	return nil
-}
-
-// restoreRetention restores what one line of a snapshot says about the keeping of evidence; false if it says nothing.
-func (s *State) restoreRetention(item snapshotItem) bool {
-	switch {
-	case item.Retention != nil:
-		s.setClass(item.Retention)
-	case item.Hold != nil:
-		s.setHold(item.Hold)
-	case item.Erasure != nil:
-		s.retention.erasures.put(item.Erasure.ID, item.Erasure)
-	case item.Erased != nil:
-		s.setErased(item.Erased)
-	default:
-		return false
-	}
-	return true
-}
-
-// encodeRetention writes the lines of a snapshot about the keeping of evidence.
-func (s *State) encodeRetention(encode func(snapshotItem) error) error {
-	for _, c := range s.RetentionClasses() {
-		if err := encode(snapshotItem{Retention: c}); err != nil {
-			return err
-		}
-	}
-	for _, h := range s.Holds() {
-		if err := encode(snapshotItem{Hold: h}); err != nil {
-			return err
-		}
-	}
-	for _, e := range s.Erasures() {
-		if err := encode(snapshotItem{Erasure: e}); err != nil {
-			return err
-		}
-	}
-	for _, e := range s.ErasedEvidence() {
-		if err := encode(snapshotItem{Erased: e}); err != nil {
-			return err
-		}
-	}
 	return nil
 }

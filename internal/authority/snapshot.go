@@ -98,82 +98,53 @@ func (s *State) encode(out *json.Encoder, root string) error {
 	if err := out.Encode(snapshotHeader{Format: snapshotFormat, Size: s.size, Root: root, Time: s.time}); err != nil {
 		return err
 	}
-	for _, v := range s.Bundles() {
-		b := &snapshotBundle{Mark: v.Mark, Active: v.Active, History: v.History}
-		b.Name, b.Digest, b.Files = v.Bundle.Name(), v.Bundle.Digest(), map[string]string{}
-		for name, text := range v.Bundle.Files() {
-			b.Files[name] = string(text)
-		}
-		if err := out.Encode(snapshotItem{Bundle: b}); err != nil {
+	for item := range s.items {
+		if err := out.Encode(item); err != nil {
 			return err
 		}
 	}
-	for _, i := range s.Identities() {
-		if err := out.Encode(snapshotItem{Identity: i}); err != nil {
-			return err
+	return nil
+}
+
+// items gives the lines of a snapshot between the first and the last, in the same order for equal states.
+func (s *State) items(yield func(snapshotItem) bool) {
+	_ = eachItem(yield, s.Bundles(), bundleItem) &&
+		eachItem(yield, s.Identities(), func(i *Identity) snapshotItem { return snapshotItem{Identity: i} }) &&
+		eachItem(yield, s.EntityFacts(), func(e *Entity) snapshotItem { return snapshotItem{Entity: e} }) &&
+		eachItem(yield, s.Grants(), func(g *Grant) snapshotItem { return snapshotItem{Grant: g} }) &&
+		eachItem(yield, s.Credentials(), func(c *Credential) snapshotItem { return snapshotItem{Credential: c} }) &&
+		eachItem(yield, s.Approvals(), func(a *Approval) snapshotItem { return snapshotItem{Approval: a} }) &&
+		eachItem(yield, s.Exceptions(), func(x *Exception) snapshotItem { return snapshotItem{Exception: x} }) &&
+		eachItem(yield, s.Signals(), func(g *Signal) snapshotItem { return snapshotItem{Signal: g} }) &&
+		eachItem(yield, s.signals.receivedIDs(), func(id snapshotSignalID) snapshotItem { return snapshotItem{SignalID: &id} }) &&
+		eachItem(yield, s.Gaps(), func(g *GapAnswer) snapshotItem { return snapshotItem{Gap: g} }) &&
+		eachItem(yield, s.Duties(), func(d *Duty) snapshotItem { return snapshotItem{Duty: d} }) &&
+		eachItem(yield, s.Populations(), func(p *Population) snapshotItem { return snapshotItem{Population: p} }) &&
+		eachItem(yield, s.Reviews(), func(r *Review) snapshotItem { return snapshotItem{Review: r} }) &&
+		eachItem(yield, s.ReviewRecords(), func(r *ReviewRecord) snapshotItem { return snapshotItem{Reviewed: r} }) &&
+		eachItem(yield, s.RetentionClasses(), func(c *RetentionClass) snapshotItem { return snapshotItem{Retention: c} }) &&
+		eachItem(yield, s.Holds(), func(h *Hold) snapshotItem { return snapshotItem{Hold: h} }) &&
+		eachItem(yield, s.Erasures(), func(e *Erasure) snapshotItem { return snapshotItem{Erasure: e} }) &&
+		eachItem(yield, s.ErasedEvidence(), func(e *Erased) snapshotItem { return snapshotItem{Erased: e} })
+}
+
+// eachItem gives a line for each of a list, and tells whether more are wanted.
+func eachItem[T any](yield func(snapshotItem) bool, list []T, item func(T) snapshotItem) bool {
+	for _, v := range list {
+		if !yield(item(v)) {
+			return false
 		}
 	}
-	for _, e := range s.EntityFacts() {
-		if err := out.Encode(snapshotItem{Entity: e}); err != nil {
-			return err
-		}
+	return true
+}
+
+func bundleItem(v *BundleVersion) snapshotItem {
+	b := &snapshotBundle{Mark: v.Mark, Active: v.Active, History: v.History}
+	b.Name, b.Digest, b.Files = v.Bundle.Name(), v.Bundle.Digest(), map[string]string{}
+	for name, text := range v.Bundle.Files() {
+		b.Files[name] = string(text)
 	}
-	for _, g := range s.Grants() {
-		if err := out.Encode(snapshotItem{Grant: g}); err != nil {
-			return err
-		}
-	}
-	for _, c := range s.Credentials() {
-		if err := out.Encode(snapshotItem{Credential: c}); err != nil {
-			return err
-		}
-	}
-	for _, a := range s.Approvals() {
-		if err := out.Encode(snapshotItem{Approval: a}); err != nil {
-			return err
-		}
-	}
-	for _, x := range s.Exceptions() {
-		if err := out.Encode(snapshotItem{Exception: x}); err != nil {
-			return err
-		}
-	}
-	for _, g := range s.Signals() {
-		if err := out.Encode(snapshotItem{Signal: g}); err != nil {
-			return err
-		}
-	}
-	for _, id := range s.signals.receivedIDs() {
-		if err := out.Encode(snapshotItem{SignalID: &id}); err != nil {
-			return err
-		}
-	}
-	for _, g := range s.Gaps() {
-		if err := out.Encode(snapshotItem{Gap: g}); err != nil {
-			return err
-		}
-	}
-	for _, d := range s.Duties() {
-		if err := out.Encode(snapshotItem{Duty: d}); err != nil {
-			return err
-		}
-	}
-	for _, p := range s.Populations() {
-		if err := out.Encode(snapshotItem{Population: p}); err != nil {
-			return err
-		}
-	}
-	for _, r := range s.Reviews() {
-		if err := out.Encode(snapshotItem{Review: r}); err != nil {
-			return err
-		}
-	}
-	for _, r := range s.ReviewRecords() {
-		if err := out.Encode(snapshotItem{Reviewed: r}); err != nil {
-			return err
-		}
-	}
-	return s.encodeRetention(func(item snapshotItem) error { return out.Encode(item) })
+	return snapshotItem{Bundle: b}
 }
 
 // ReadSnapshot reads what [State.WriteSnapshot] wrote, and the root of the log that it belongs to. Any damage is an
@@ -334,11 +305,18 @@ func (s *State) restore(item snapshotItem) error {
 		s.setDuty(item.Duty)
 	case item.Population != nil:
 		s.populations.put(item.Population.ID, item.Population)
-	case s.restoreRetention(item):
 	case item.Review != nil:
 		s.reviews.put(item.Review.ID, item.Review)
 	case item.Reviewed != nil:
 		s.setReviewRecord(item.Reviewed)
+	case item.Retention != nil:
+		s.setClass(item.Retention)
+	case item.Hold != nil:
+		s.setHold(item.Hold)
+	case item.Erasure != nil:
+		s.retention.erasures.put(item.Erasure.ID, item.Erasure)
+	case item.Erased != nil:
+		s.setErased(item.Erased)
 	default:
 		return fmt.Errorf("the line holds nothing")
 	}
