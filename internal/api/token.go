@@ -27,7 +27,7 @@ func (a *API) authenticateToken(rt route, c *call, tokens *authn.Verifier, token
 	// A token can outlive what it stands for: what is registered counts.
 	if known, ok := st.Identity(id.Ref); ok {
 		kind = known.Kind
-		if known.Status != aver.Active || known.Expires != 0 && known.Expires <= a.now() {
+		if !known.Stands(a.now()) {
 			return c.forbidden("the identity " + c.caller.name + " is suspended, retired or expired")
 		}
 	}
@@ -48,7 +48,7 @@ func (a *API) stands(rt route, c *call) error {
 		return nil
 	}
 	st, who := a.state(), *c.caller.person
-	if known, ok := st.Identity(who); ok && (known.Status != aver.Active || known.Expires != 0 && known.Expires <= a.now()) {
+	if known, ok := st.Identity(who); ok && !known.Stands(a.now()) {
 		return c.forbidden("the identity " + who.String() + " is suspended, retired or expired")
 	}
 	if st.Disabled(who) {

@@ -24,6 +24,11 @@ type Identity struct {
 // Identity returns what is registered about a party that can act.
 func (s *State) Identity(ref aver.Ref) (*Identity, bool) { return s.identities.get(ref) }
 
+// Stands tells whether the identity counts at a time: it is active, and has not expired.
+func (i *Identity) Stands(now aver.Time) bool {
+	return i.Status == aver.Active && (i.Expires == 0 || now < i.Expires)
+}
+
 // Identities lists all registered identities, retired ones included, sorted by type, then id.
 func (s *State) Identities() []*Identity {
 	all := s.identities.values()

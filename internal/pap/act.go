@@ -59,7 +59,7 @@ func administrators(st *authority.State, now aver.Time) []Administrator {
 			continue
 		}
 		by := byCredential(c)
-		if i, ok := st.Identity(by.Principal()); ok && (i.Status != aver.Active || i.Expires != 0 && i.Expires <= now) || st.Disabled(by.Principal()) {
+		if i, ok := st.Identity(by.Principal()); ok && !i.Stands(now) || st.Disabled(by.Principal()) {
 			continue
 		}
 		if !seen[by.Principal()] {
