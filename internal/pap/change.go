@@ -21,10 +21,6 @@ import (
 // [*DeniedError], and nothing was written. If a log cannot write, the error is the ledger's ([ledger.ErrUnavailable] and
 // others). With [ErrNotIncluded] the change is made all the same.
 func (p *Point) Do(ctx context.Context, who Administrator, reason string, typ aver.EventType, data any) (*Change, error) {
-	return p.do(ctx, who, reason, typ, data)
-}
-
-func (p *Point) do(ctx context.Context, who Administrator, reason string, typ aver.EventType, data any) (*Change, error) {
 	change, err := p.change(ctx, who, reason, typ, data)
 	if err != nil {
 		return nil, err

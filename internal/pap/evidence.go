@@ -23,10 +23,8 @@ func evidenceParty(st *authority.State, e *aver.Event) (aver.Party, error) {
 	switch e.Type {
 	case aver.EventRetentionSet, aver.EventRetentionApproved:
 		if e.Type == aver.EventRetentionApproved {
-			for _, c := range st.RetentionClasses() {
-				if c.Name == named.Class && c.Proposed != nil {
-					requester = c.Proposed.By
-				}
+			if c, ok := st.RetentionClass(named.Class); ok && c.Proposed != nil {
+				requester = c.Proposed.By
 			}
 		}
 		return party("Retention", named.Class, map[string]any{"requester": entityValue(requester.Principal())}), nil

@@ -73,9 +73,8 @@ func own(at *authority.State, event *aver.Event) bool {
 		r, ok := at.Erasure(ref.ID)
 		return ok && r.By.Principal() == principal
 	case aver.EventRetentionApproved:
-		return slices.ContainsFunc(at.RetentionClasses(), func(c *authority.RetentionClass) bool {
-			return c.Name == ref.Class && c.Proposed != nil && c.Proposed.By.Principal() == principal
-		})
+		c, ok := at.RetentionClass(ref.Class)
+		return ok && c.Proposed != nil && c.Proposed.By.Principal() == principal
 	}
 	return false
 }

@@ -11,7 +11,7 @@ import (
 // OpenReview opens an access review of what is in its scope at the very state that the event follows. Size, rows and
 // digest are filled in.
 func (p *Point) OpenReview(ctx context.Context, who Administrator, reason string, r aver.ReviewOpened) (*Change, error) {
-	return p.do(ctx, who, reason, aver.EventReviewOpened, ofState(func(st *authority.State, now aver.Time) (any, error) {
+	return p.Do(ctx, who, reason, aver.EventReviewOpened, ofState(func(st *authority.State, now aver.Time) (any, error) {
 		err := st.OpenReview(&r, now)
 		return r, err
 	}))
@@ -19,7 +19,7 @@ func (p *Point) OpenReview(ctx context.Context, who Administrator, reason string
 
 // Remediate makes a change, as [Point.Do], that carries out what an access review decided; the event names the review.
 func (p *Point) Remediate(ctx context.Context, who Administrator, reason, review string, typ aver.EventType, data any) (*Change, error) {
-	return p.do(ctx, who, reason, typ, carryingOut{review, data})
+	return p.Do(ctx, who, reason, typ, carryingOut{review, data})
 }
 
 // ofState are data that follow from the state that the event is to follow.
