@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/evidence"
@@ -40,12 +42,14 @@ func (m *maker) redact(context.Context) error {
 	}
 	all := slices.Contains(m.r.Redact, RedactSensitive)
 	var paths [][]string
+	registered := map[policy.Path][]string{} // what events must not tell
 	for _, p := range m.r.Redact {
 		if p != RedactSensitive {
-			paths = append(paths, policy.Path(p).Elements())
+			path := policy.Path(p)
+			paths = append(paths, path.Elements())
+			registered[path] = path.Elements()
 		}
 	}
-	registered := slices.Clone(paths) // what events must not tell
 	for _, d := range m.decisions {
 		if d.record == nil {
 			continue
@@ -57,7 +61,7 @@ func (m *maker) redact(context.Context) error {
 			}
 			for _, v := range st.ActiveBundles() {
 				for _, p := range v.Bundle.Meta().Sensitive {
-					registered = append(registered, policy.Path(p).Elements())
+					registered[p] = p.Elements()
 				}
 			}
 		}
@@ -65,7 +69,7 @@ func (m *maker) redact(context.Context) error {
 			return fmt.Errorf("decision %s: %w", d.leaf.ID, err)
 		}
 	}
-	registered = slices.CompactFunc(registered, slices.Equal)
+	attributes := slices.SortedFunc(maps.Values(registered), slices.Compare)
 	for index, e := range m.loaded {
 		if m.gone[index] != "" {
 			continue
@@ -74,9 +78,9 @@ func (m *maker) redact(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("authority log, entry %d: %w", index, err)
 		}
-		for _, p := range registered {
+		for _, p := range attributes {
 			if eventHolds(event, p) {
-				m.gone[index] = "withheld in this pack: " + text(p) + " stands in it"
+				m.gone[index] = "withheld in this pack: " + strings.Join(p, ".") + " stands in it"
 				break
 			}
 		}
@@ -91,7 +95,7 @@ func (m *maker) redactDecision(d *decision, all bool, paths [][]string) error {
 	}
 	for _, p := range paths {
 		if requestHolds(request, p) {
-			d.withheld = "withheld in this pack: " + text(p) + " stands in it"
+			d.withheld = "withheld in this pack: " + strings.Join(p, ".") + " stands in it"
 			return nil
 		}
 	}
@@ -263,12 +267,4 @@ func eventHolds(e *aver.Event, p []string) bool {
 		return requestHolds(data["request"], p)
 	}
 	return false
-}
-
-func text(p []string) string {
-	path := p[0]
-	for _, e := range p[1:] {
-		path += "." + e
-	}
-	return path
 }
