@@ -237,7 +237,7 @@ func (c *Cosigner) ask(ctx context.Context, m *member, size uint64, checkpoint [
 	}
 	m.wait = min(max(2*m.wait, c.o.Every), maxWait)
 	m.next = time.Now().Add(m.wait)
-	if alarm := errors.Is(err, ErrOtherHistory); alarm && !m.alarm {
+	if alarm := errors.Is(err, errOtherHistory); alarm && !m.alarm {
 		c.o.Logger.Error("A WITNESS HAS SEEN ANOTHER HISTORY OF THIS LOG UNDER ITS KEY: an older copy of it, or a split view",
 			"log", c.o.Log.Origin(), "witness", m.verifier.name, "error", err)
 		m.alarm = true
@@ -257,7 +257,7 @@ func (c *Cosigner) attempt(ctx context.Context, m *member, size uint64, checkpoi
 	m.mu.Unlock()
 	for again := false; ; again = true {
 		if old > size {
-			return "", fmt.Errorf("%w: it knows %d entries, and here are %d", ErrOtherHistory, old, size)
+			return "", fmt.Errorf("%w: it knows %d entries, and here are %d", errOtherHistory, old, size)
 		}
 		var proof tlog.TreeProof
 		if old > 0 && old < size {
@@ -269,17 +269,17 @@ func (c *Cosigner) attempt(ctx context.Context, m *member, size uint64, checkpoi
 		one, done := context.WithTimeout(ctx, c.o.Timeout)
 		line, err := m.add(one, c.o.Client, old, proof, checkpoint)
 		done()
-		var conflict *ConflictError
+		var conflict *conflictError
 		if !errors.As(err, &conflict) {
 			return line, err
 		}
 		m.mu.Lock()
-		m.size = conflict.Size
+		m.size = conflict.size
 		m.mu.Unlock()
 		if again {
 			return "", err
 		}
-		old = conflict.Size
+		old = conflict.size
 	}
 }
 
@@ -310,9 +310,6 @@ func (c *Cosigner) Status() Status {
 	for _, m := range c.members {
 		m.mu.Lock()
 		one := MemberStatus{Name: m.verifier.name, Key: m.Key, URL: m.URL, Size: m.covered, Last: m.last.UTC(), OtherHistory: m.alarm}
-		if m.last.IsZero() {
-			one.Last = time.Time{}
-		}
 		if m.err != nil {
 			one.Error = m.err.Error()
 		}

@@ -160,24 +160,16 @@ func ParseConfig(text []byte) (*Config, error) {
 	return &c, nil
 }
 
-// ConflictError says that a witness knows the log at another size than the client thought.
-type ConflictError struct{ Size uint64 }
+// conflictError says that a witness knows the log at another size than we thought.
+type conflictError struct{ size uint64 }
 
-func (e *ConflictError) Error() string {
-	return fmt.Sprintf("the witness knows the log at size %d", e.Size)
+func (e *conflictError) Error() string {
+	return fmt.Sprintf("the witness knows the log at size %d", e.size)
 }
 
-// RefusedError says that a witness does not cosign a checkpoint, whatever is tried.
-type RefusedError struct {
-	Status int    // HTTP
-	Reason string // in plain words
-}
-
-func (e *RefusedError) Error() string { return fmt.Sprintf("%s (status %d)", e.Reason, e.Status) }
-
-// ErrOtherHistory says that a witness has cosigned another history of the log under the same key: a split view, or an
+// errOtherHistory says that a witness has cosigned another history of the log under the same key: a split view, or an
 // older copy of the log.
-var ErrOtherHistory = errors.New("the witness has seen another history of this log")
+var errOtherHistory = errors.New("the witness has seen another history of this log")
 
 // maxAnswer bounds the answer of a witness, in bytes.
 const maxAnswer = 16 << 10
@@ -209,6 +201,7 @@ func (w *Witness) add(ctx context.Context, client *http.Client, old uint64, proo
 	if len(answer) > maxAnswer {
 		return "", errors.New("the answer is too long")
 	}
+	reason := ""
 	switch res.StatusCode {
 	case http.StatusOK:
 		return w.line(answer, checkpoint)
@@ -217,17 +210,19 @@ func (w *Witness) add(ctx context.Context, client *http.Client, old uint64, proo
 		if typ, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";"); err != nil || typ != "text/x.tlog.size" {
 			return "", errors.New("a conflict that names no size")
 		}
-		return "", &ConflictError{size}
+		return "", &conflictError{size}
 	case http.StatusUnprocessableEntity:
-		return "", fmt.Errorf("%w: %w", ErrOtherHistory, &RefusedError{res.StatusCode, "it refuses the consistency proof"})
+		return "", fmt.Errorf("%w: it refuses the consistency proof (status %d)", errOtherHistory, res.StatusCode)
 	case http.StatusForbidden:
-		return "", &RefusedError{res.StatusCode, "it does not know the log's key"}
+		reason = "it does not know the log's key"
 	case http.StatusNotFound:
-		return "", &RefusedError{res.StatusCode, "it does not know the log"}
+		reason = "it does not know the log"
 	case http.StatusBadRequest:
-		return "", &RefusedError{res.StatusCode, "it does not take the request"}
+		reason = "it does not take the request"
+	default:
+		reason = "the witness does not cosign"
 	}
-	return "", fmt.Errorf("the witness answers with status %d", res.StatusCode)
+	return "", fmt.Errorf("%s (status %d)", reason, res.StatusCode)
 }
 
 // line finds the witness's own signature among the lines of an answer, and checks it.
