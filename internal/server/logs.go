@@ -13,7 +13,6 @@ import (
 	"github.com/aver-authz/aver/internal/pdp"
 	"github.com/aver-authz/aver/internal/replay"
 	"github.com/aver-authz/aver/internal/why"
-	"github.com/aver-authz/aver/internal/witness"
 )
 
 // logView is what the API may use of a log.
@@ -29,17 +28,6 @@ func logView(l *ledger.Log, key ledger.Key) api.Log {
 			return checkpoint(ctx, l, key, atLeast)
 		},
 		Inclusion: l.InclusionProof, Consistency: l.ConsistencyProof, Tiles: l.Handler(),
-	}
-}
-
-// withCosignatures adds the cosignatures of witnesses to checkpoints that have some.
-func withCosignatures(plain func(context.Context, uint64) ([]byte, uint64, error), c *witness.Cosigner) func(context.Context, uint64) ([]byte, uint64, error) {
-	return func(ctx context.Context, atLeast uint64) ([]byte, uint64, error) {
-		note, size, err := plain(ctx, atLeast)
-		if note != nil {
-			note = c.With(note)
-		}
-		return note, size, err
 	}
 }
 

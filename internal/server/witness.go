@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -71,7 +72,10 @@ func witnessed(l api.Log, c *witness.Cosigner) api.Log {
 		return l
 	}
 	plain, tiles := l.Checkpoint, l.Tiles
-	l.Checkpoint = withCosignatures(plain, c)
+	l.Checkpoint = func(ctx context.Context, atLeast uint64) ([]byte, uint64, error) {
+		note, size, err := plain(ctx, atLeast)
+		return c.With(note), size, err
+	}
 	l.Witnessed = c.Latest
 	l.Witnesses = func() any { return c.Status() }
 	l.Tiles = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -94,13 +98,9 @@ func witnessed(l api.Log, c *witness.Cosigner) api.Log {
 // witnessMetrics are what is measured of witnesses; none where none are configured.
 func (s *Server) witnessMetrics() []prometheus.Collector {
 	var out []prometheus.Collector
-	for name, c := range map[string]*witness.Cosigner{"authority": s.cosigners.authority, "decisions": s.cosigners.decisions} {
+	of := func(name string, log *ledger.Log, c *witness.Cosigner) {
 		if c == nil {
-			continue
-		}
-		log := s.authority
-		if name == "decisions" {
-			log = s.decisions
+			return
 		}
 		gauge := func(metric, help string, labels prometheus.Labels, value func() float64) {
 			labels["log"] = name
@@ -132,5 +132,7 @@ func (s *Server) witnessMetrics() []prometheus.Collector {
 			})
 		}
 	}
+	of("authority", s.authority, s.cosigners.authority)
+	of("decisions", s.decisions, s.cosigners.decisions)
 	return out
 }
