@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -146,7 +145,6 @@ func (a *afterwards) approval(ctx context.Context) (string, error) {
 	if end.Continuity != aver.Held {
 		return "", wrongf("the approved payment ended with continuity %q", end.Continuity)
 	}
-	a.seen.held = answer.EvaluationID
 	return "bob approved invoice-8001; asked again, it was permitted; when it was paid, the authority still held", nil
 }
 
@@ -276,7 +274,6 @@ func (a *afterwards) lapse(ctx context.Context) (string, error) {
 	if end.Continuity != aver.Lapsed {
 		return "", wrongf("a payment that was completed after its grant was revoked ended with continuity %q", end.Continuity)
 	}
-	a.seen.lapsed = id
 	return "another run went on after its grant was revoked, and paid: its authority had lapsed", nil
 }
 
@@ -323,5 +320,5 @@ func (a *afterwards) overdue(ctx context.Context) (string, error) {
 	if x.State != "overdue" {
 		return "", wrongf("the review of x-night-call was due %s and it is %s", x.ReviewDue, x.State)
 	}
-	return "nobody has reviewed erin's emergency at night: " + strings.ToLower(x.State), nil
+	return "nobody has reviewed erin's emergency at night: overdue", nil
 }

@@ -23,8 +23,6 @@ type tally struct {
 	escalated string                          // evaluation id of the first payment to be approved that an agent submitted
 	denied    string                          // and of one that was denied for its chain
 	last      string                          // of the last decision
-	held      string                          // of one whose authority held until its end was reported
-	lapsed    string                          // and of one whose authority had lapsed
 }
 
 const mostFailures = 20
