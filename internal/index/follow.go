@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -152,6 +153,9 @@ func (x *Index) noteDamage(err error) error {
 	return err
 }
 
+// firstOf is the first entry of the partition that an entry belongs to.
+func (x *Index) firstOf(entry uint64) uint64 { return entry / x.o.Partition * x.o.Partition }
+
 // partition returns the one that an entry belongs to; nil if it is gone. The list
 // is held: by its lock, or by following, without which it does not change.
 func (x *Index) partition(entry uint64) *partition {
@@ -167,14 +171,7 @@ func (x *Index) partition(entry uint64) *partition {
 // older partitions is written before the position is, so that after a crash it is
 // written again.
 func (x *Index) decisions(ctx context.Context, from, to uint64) error {
-	batches := map[uint64]*batch{} // by first entry
-	batchOf := func(entry uint64) *batch {
-		first := entry / x.o.Partition * x.o.Partition
-		if batches[first] == nil {
-			batches[first] = &batch{}
-		}
-		return batches[first]
-	}
+	batches := batches{}
 	for e, err := range x.o.Decisions.Entries(from, to) {
 		if err != nil {
 			return fmt.Errorf("index: decision log: %w", err)
@@ -188,29 +185,33 @@ func (x *Index) decisions(ctx context.Context, from, to uint64) error {
 			x.o.Logger.Warn("an entry can't be read, so that it is searched by its leaf alone", "entry", e.Index, "error", err)
 		}
 		if facts != nil {
-			b := batchOf(e.Index)
+			b := batches.at(x.firstOf(e.Index))
 			b.decisions = append(b.decisions, facts)
 		}
 		if l != nil {
-			b := batchOf(l.decision)
+			b := batches.at(x.firstOf(l.decision))
 			b.late = append(b.late, *l)
 		}
 	}
-	last := (to - 1) / x.o.Partition * x.o.Partition
-	for first := from / x.o.Partition * x.o.Partition; first <= last; first += x.o.Partition {
-		batchOf(first).next = min(to, first+x.o.Partition)
+	for first := x.firstOf(from); first < to; first += x.o.Partition {
+		batches.at(first).next = min(to, first+x.o.Partition)
 	}
 	return x.write(ctx, batches)
 }
 
-// write applies batches, the oldest partition's first.
-func (x *Index) write(ctx context.Context, batches map[uint64]*batch) error {
-	firsts := make([]uint64, 0, len(batches))
-	for first := range batches {
-		firsts = append(firsts, first)
+// batches are what is added, by the first entries of the partitions.
+type batches map[uint64]*batch
+
+func (b batches) at(first uint64) *batch {
+	if b[first] == nil {
+		b[first] = &batch{}
 	}
-	slices.Sort(firsts)
-	for _, first := range firsts {
+	return b[first]
+}
+
+// write applies batches, the oldest partition's first.
+func (x *Index) write(ctx context.Context, batches batches) error {
+	for _, first := range slices.Sorted(maps.Keys(batches)) {
 		b := batches[first]
 		p := x.partition(first)
 		if p == nil {
@@ -292,7 +293,7 @@ func (x *Index) events(ctx context.Context, size uint64) error {
 	if from >= size || newest == nil {
 		return nil
 	}
-	batches := map[uint64]*batch{}
+	batches := batches{}
 	var erased []aver.IndexRange
 	for e, err := range x.o.Authority.Entries(from, size) {
 		if err != nil {
@@ -307,25 +308,18 @@ func (x *Index) events(ctx context.Context, size uint64) error {
 			return fmt.Errorf("index: authority log, event %d: %w", e.Index, err)
 		}
 		erased = append(erased, gone...)
-		if l == nil {
-			continue
+		if l != nil {
+			b := batches.at(x.firstOf(l.decision))
+			b.late = append(b.late, *l)
 		}
-		first := l.decision / x.o.Partition * x.o.Partition
-		if batches[first] == nil {
-			batches[first] = &batch{}
-		}
-		batches[first].late = append(batches[first].late, *l)
 	}
 	slices.SortFunc(erased, func(a, b aver.IndexRange) int { return cmp.Compare(a.From, b.From) })
 	if err := x.forget(ctx, erased); err != nil {
 		return err
 	}
 	// The position comes last.
-	position := batches[newest.first]
+	position := batches.at(newest.first)
 	delete(batches, newest.first)
-	if position == nil {
-		position = &batch{}
-	}
 	position.authority = size
 	if err := x.write(ctx, batches); err != nil {
 		return err

@@ -115,7 +115,7 @@ func partitions(dir string) ([]uint64, error) {
 	}
 	var out []uint64
 	for _, f := range files {
-		if first, ok := firstOf(f.Name()); ok {
+		if first, ok := parseFileName(f.Name()); ok {
 			out = append(out, first)
 		}
 	}

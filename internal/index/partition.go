@@ -58,8 +58,8 @@ const suffix = ".sqlite"
 
 func fileName(first uint64) string { return fmt.Sprintf("%016d%s", first, suffix) }
 
-// firstOf reads the name of a partition's file.
-func firstOf(name string) (uint64, bool) {
+// parseFileName reads the name of a partition's file.
+func parseFileName(name string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(name, suffix)
 	if !ok || len(digits) != 16 {
 		return 0, false
@@ -68,7 +68,7 @@ func firstOf(name string) (uint64, bool) {
 	return n, err == nil
 }
 
-// errDamaged says that a partition can't be used: it is to be built again.
+// damagedError says that a partition can't be used: it is to be built again.
 type damagedError struct {
 	first uint64
 	cause error

@@ -4,11 +4,12 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/google/uuid"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/query"
@@ -360,21 +361,19 @@ func decodeTimes(list []byte, yield func(row uint64, at aver.Time)) bool {
 	})
 }
 
-// evaluationKey is an evaluation id as it is stored: the 16 bytes of the UUID.
+// evaluationKey is an evaluation id as it is stored: the 16 bytes of the UUID, or
+// what is not written as one byte by byte.
 func evaluationKey(id string) []byte {
-	if len(id) == 36 && strings.ToLower(id) == id {
-		if key, err := hex.DecodeString(strings.ReplaceAll(id, "-", "")); err == nil && evaluationID(key) == id {
-			return key
-		}
+	if key, err := uuid.Parse(id); err == nil && key.String() == id {
+		return key[:]
 	}
 	return []byte(id)
 }
 
 // evaluationID writes a stored evaluation id.
 func evaluationID(key []byte) string {
-	if len(key) != 16 {
-		return string(key)
+	if id, err := uuid.FromBytes(key); err == nil {
+		return id.String()
 	}
-	s := hex.EncodeToString(key)
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+	return string(key)
 }
