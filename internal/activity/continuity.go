@@ -110,17 +110,24 @@ func (r *Run) concernedBy(e *aver.Event) bool {
 	return concerns(e, func(ref aver.Ref) bool { return r.facts[ref] }, r.decision)
 }
 
+// changesNoAnswer tells whether events of a type are only what people say of
+// findings, and do with records.
+func changesNoAnswer(t aver.EventType) bool {
+	switch t {
+	case aver.EventGapAccepted, aver.EventGapClosed, aver.EventPopulationFixed, aver.EventSampleDrawn,
+		aver.EventReviewOpened, aver.EventReviewDecided, aver.EventReviewAcknowledged, aver.EventReviewClosed, aver.EventReviewRecorded:
+		return true
+	}
+	return t.AboutEvidence()
+}
+
 // concerns tells whether an event can change the answer to a request whose
 // deciding looked up these facts, and does not depend on the time as such.
 func concerns(e *aver.Event, fact func(aver.Ref) bool, d *aver.Decision) bool {
-	if e.Type.AboutEvidence() {
+	if changesNoAnswer(e.Type) {
 		return false
 	}
 	switch e.Type {
-	case aver.EventGapAccepted, aver.EventGapClosed, // what people say of findings, and do with records
-		aver.EventPopulationFixed, aver.EventSampleDrawn,
-		aver.EventReviewOpened, aver.EventReviewDecided, aver.EventReviewAcknowledged, aver.EventReviewClosed, aver.EventReviewRecorded:
-		return false
 	case aver.EventPolicyPublished, aver.EventGrantIssued, aver.EventCredentialIssued, aver.EventCredentialRevoked,
 		aver.EventDutyDelegated, aver.EventDutyRevoked: // who may approve counts when they approve
 		return false // a chain that was allowed has all its grants

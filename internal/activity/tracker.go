@@ -307,7 +307,7 @@ func (t *Tracker) catchUp() error {
 
 // concerned lists the authorizations whose answer an event can change.
 func (t *Tracker) concerned(e *aver.Event) []*authorization {
-	if e.Type.AboutEvidence() {
+	if changesNoAnswer(e.Type) {
 		return nil
 	}
 	var out []*authorization
@@ -317,10 +317,6 @@ func (t *Tracker) concerned(e *aver.Event) []*authorization {
 		}
 	}
 	switch e.Type {
-	case aver.EventGapAccepted, aver.EventGapClosed, // what people say of findings, and do with records, changes no answer
-		aver.EventPopulationFixed, aver.EventSampleDrawn,
-		aver.EventReviewOpened, aver.EventReviewDecided, aver.EventReviewAcknowledged, aver.EventReviewClosed, aver.EventReviewRecorded:
-		return nil
 	case aver.EventGrantRevoked:
 		var ref aver.GrantRef
 		if e.DecodeData(&ref) == nil {
