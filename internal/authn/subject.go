@@ -21,38 +21,39 @@ func (v *Verifier) subject(is *issuer, t aver.SignalType, claim any, event map[s
 	}
 	out.sessions = is.Issuer.Issuer
 	if id["format"] != "complex" {
-		switch kind := simpleKind(t, id, event); kind {
-		case aver.SessionType:
-			out.Session, out.sessions, err = v.thing(is, kind, id)
-		case aver.DeviceType:
-			out.Device, _, err = v.thing(is, kind, id)
-		default:
-			out.Party, err = v.party(is, id)
-		}
+		err = v.take(&out, is, simpleKind(t, id, event), id)
 		return out, err
 	}
-	for _, part := range []string{"user", aver.SessionType, aver.DeviceType} {
-		value, some := id[part]
+	for _, kind := range []string{userKind, aver.SessionType, aver.DeviceType} {
+		value, some := id[kind]
 		if !some {
 			continue
 		}
 		member, ok := value.(map[string]any)
 		if !ok {
-			return out, bad(EventInvalid, "sub_id: %s is no subject identifier", part)
+			return out, bad(EventInvalid, "sub_id: %s is no subject identifier", kind)
 		}
-		switch part {
-		case aver.SessionType:
-			out.Session, out.sessions, err = v.thing(is, part, member)
-		case aver.DeviceType:
-			out.Device, _, err = v.thing(is, part, member)
-		default:
-			out.Party, err = v.party(is, member)
-		}
-		if err != nil {
+		if err = v.take(&out, is, kind, member); err != nil {
 			return out, err
 		}
 	}
 	return out, nil
+}
+
+// userKind is the kind of subject identifiers that name a party.
+const userKind = "user"
+
+// take makes the part of a kind of its identifier.
+func (v *Verifier) take(out *subjectParts, is *issuer, kind string, id map[string]any) (err error) {
+	switch kind {
+	case aver.SessionType:
+		out.Session, out.sessions, err = v.thing(is, kind, id)
+	case aver.DeviceType:
+		out.Device, _, err = v.thing(is, kind, id)
+	default:
+		out.Party, err = v.party(is, id)
+	}
+	return err
 }
 
 // simpleKind is what a subject that is not complex names.
@@ -65,7 +66,7 @@ func simpleKind(t aver.SignalType, id, event map[string]any) string {
 	case t.About == aver.TargetSessionOrParty && t.Fact == aver.FactSession && id["format"] == "opaque":
 		return aver.SessionType // CAEP 1.0, section 3.1: the subject is the session
 	}
-	return "user"
+	return userKind
 }
 
 // thing makes an entity of the identifier of a session or device, and tells whose it is.
