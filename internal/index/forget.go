@@ -2,7 +2,6 @@ package index
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"github.com/aver-authz/aver"
@@ -12,7 +11,7 @@ import (
 
 // Forget takes out of the index what it has of payloads that were erased (D3,
 // G7): all of a decision but what its leaf says, and what an activity said about
-// its decision. It reads all postings of the partitions concerned. It can be done
+// its decision. The ranges are ascending. It reads all postings of the partitions concerned. It can be done
 // again.
 func (x *Index) Forget(ctx context.Context, ranges []aver.IndexRange) error {
 	x.following.Lock()
@@ -80,10 +79,6 @@ func (p *partition) forget(ctx context.Context, ranges []aver.IndexRange, log Lo
 	if err != nil {
 		return err
 	}
-	w, err = p.writer(ctx)
-	if err != nil {
-		return err
-	}
 	for _, pragma := range []string{"PRAGMA secure_delete = off", "PRAGMA wal_checkpoint(truncate)"} {
 		if _, err := w.exec(ctx, pragma); err != nil {
 			return err
@@ -95,15 +90,11 @@ func (p *partition) forget(ctx context.Context, ranges []aver.IndexRange, log Lo
 // concerned are the decisions that are gone, and those of which something that
 // was reported is.
 func (p *partition) concerned(ctx context.Context, ranges []aver.IndexRange) (rows, error) {
-	v := &evaluation{ctx: ctx, p: p, all: newRows(p.size)}
-	var err error
-	if v.tx, err = p.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}); err != nil {
+	v, err := p.evaluation(ctx)
+	if err != nil {
 		return nil, err
 	}
 	defer v.tx.Rollback()
-	if err := v.postings(v.all, "SELECT block, entries FROM block"); err != nil {
-		return nil, err
-	}
 	set := newRows(p.size)
 	for _, r := range ranges {
 		if from, to := max(r.From, p.first), min(r.End, p.first+p.size); from < to {
@@ -247,29 +238,13 @@ func (p *partition) decideAgain(ctx context.Context, w *writer, b *batch, entry 
 		return err
 	}
 	b.decisions = append(b.decisions, facts)
-	var reports []uint64
-	var asked []string
-	for statement, add := range map[string]func(*sql.Rows) error{
-		"SELECT entry FROM report WHERE decision = ?": func(list *sql.Rows) error {
-			reports = append(reports, 0)
-			return list.Scan(&reports[len(reports)-1])
-		},
-		"SELECT approval FROM asked WHERE decision = ?": func(list *sql.Rows) error {
-			asked = append(asked, "")
-			return list.Scan(&asked[len(asked)-1])
-		},
-	} {
-		s, err := w.statement(ctx, statement)
-		if err != nil {
-			return err
-		}
-		list, err := s.QueryContext(ctx, int64(entry))
-		if err != nil {
-			return err
-		}
-		if err := each(list, func() error { return add(list) }); err != nil {
-			return err
-		}
+	reports, err := column[uint64](ctx, w, "SELECT entry FROM report WHERE decision = ?", entry)
+	if err != nil {
+		return err
+	}
+	asked, err := column[string](ctx, w, "SELECT approval FROM asked WHERE decision = ?", entry)
+	if err != nil {
+		return err
 	}
 	for _, at := range reports {
 		e, err := entryAt(log, at)
@@ -285,6 +260,25 @@ func (p *partition) decideAgain(ctx context.Context, w *writer, b *batch, entry 
 		b.late = append(b.late, late{decision: entry, asked: request, terms: query.Asked(request)})
 	}
 	return nil
+}
+
+// column reads what a statement returns about a decision.
+func column[T any](ctx context.Context, w *writer, statement string, decision uint64) (out []T, err error) {
+	s, err := w.statement(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.QueryContext(ctx, int64(decision))
+	if err != nil {
+		return nil, err
+	}
+	err = each(list, func() error {
+		var v T
+		err := list.Scan(&v)
+		out = append(out, v)
+		return err
+	})
+	return out, err
 }
 
 func entryAt(log Log, index uint64) (ledger.Indexed, error) {
