@@ -1,7 +1,6 @@
 package api
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -159,7 +158,7 @@ func (a *API) requestAccess(c *call) error {
 		}
 	}
 	if sub.batch {
-		id := "ab-" + strings.ToLower(rand.Text()[:16])
+		id := randomID("ab-")
 		if len(made) > 0 {
 			id = made[0].Batch.ID
 		}
@@ -168,7 +167,7 @@ func (a *API) requestAccess(c *call) error {
 		}
 	}
 	for i := len(made); i < len(asked); i++ {
-		asked[i].ID, asked[i].Callback = "ap-"+strings.ToLower(rand.Text()[:16]), sub.callback // 80 random bits
+		asked[i].ID, asked[i].Callback = randomID("ap-"), sub.callback
 		if i == 0 {
 			asked[i].Key = sub.key
 		}

@@ -62,7 +62,7 @@ func (a *API) listApprovals(c *call) error {
 			list = append(list, p)
 		}
 	}
-	key := func(p *authority.Approval) string { return fmt.Sprintf("%020d", p.Event) }
+	key := func(p *authority.Approval) string { return indexKey(p.Event) }
 	return writePage(c, "approvals", list, key, func(p *authority.Approval) approval {
 		return approval{Approval: p, State: p.State(a.now())}
 	})

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ func (a *API) readObject(c *call) (map[string]any, error) {
 	}
 	return object, nil
 }
+
+// randomID makes an id with 80 random bits, for who sends none.
+func randomID(prefix string) string { return prefix + strings.ToLower(rand.Text()[:16]) }
 
 // isJSON tells whether a content type is JSON's.
 func isJSON(contentType string) bool {

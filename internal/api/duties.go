@@ -1,10 +1,7 @@
 package api
 
 import (
-	"crypto/rand"
-	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
@@ -34,7 +31,7 @@ func (a *API) listDuties(c *call) error {
 			list = append(list, d)
 		}
 	}
-	key := func(d *authority.Duty) string { return fmt.Sprintf("%020d", d.Event) }
+	key := func(d *authority.Duty) string { return indexKey(d.Event) }
 	return writePage(c, "duties", list, key, func(d *authority.Duty) *dutyDelegation { return a.duty(d) })
 }
 
@@ -60,7 +57,7 @@ func (a *API) delegateDuty(c *call) error {
 		d.From = *c.caller.person
 	}
 	if d.ID == "" {
-		d.ID = "d-" + strings.ToLower(rand.Text()[:16])
+		d.ID = randomID("d-")
 	}
 	if _, ok := a.state().Duty(d.ID); ok {
 		return conflict("the id %q was already used", d.ID)

@@ -1,10 +1,7 @@
 package api
 
 import (
-	"crypto/rand"
-	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -35,7 +32,7 @@ func (a *API) listExceptions(c *call) error {
 			list = append(list, x)
 		}
 	}
-	key := func(x *authority.Exception) string { return fmt.Sprintf("%020d", x.Event) }
+	key := func(x *authority.Exception) string { return indexKey(x.Event) }
 	return writePage(c, "exceptions", list, key, a.renderException)
 }
 
@@ -72,7 +69,7 @@ func (a *API) requestException(c *call) error {
 		return &aver.RequestError{Pointer: "/activate", Reason: "is for break_glass only: others are approved first"}
 	}
 	if body.ID == "" {
-		body.ID = "x-" + strings.ToLower(rand.Text()[:16]) // 80 random bits
+		body.ID = randomID("x-")
 	}
 	if _, ok := a.state().Exception(body.ID); ok {
 		return conflict("an exception %q was already requested", body.ID)

@@ -1,9 +1,7 @@
 package api
 
 import (
-	"crypto/rand"
 	"net/http"
-	"strings"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
@@ -32,7 +30,7 @@ func (a *API) issueGrant(c *call) error {
 		return err
 	}
 	if body.ID == "" {
-		body.ID = "g-" + strings.ToLower(rand.Text()[:16]) // 80 random bits
+		body.ID = randomID("g-")
 	}
 	if _, ok := a.state().Grant(body.ID); ok {
 		return conflict("a grant %q was already issued", body.ID)

@@ -88,4 +88,7 @@ func (c *call) writeList(name string, items any, next string) error {
 // the colon.
 func refKey(r aver.Ref) string { return r.Type + "\x00" + r.ID }
 
+// indexKey orders by the index of an event, or another number.
+func indexKey(n uint64) string { return fmt.Sprintf("%020d", n) }
+
 func same[T any](v T) T { return v }

@@ -83,7 +83,7 @@ func (a *API) sampleEvent(index uint64) (*sample.Event, error) {
 }
 
 func (a *API) listPopulations(c *call) error {
-	key := func(p *authority.Population) string { return fmt.Sprintf("%020d", p.Event) }
+	key := func(p *authority.Population) string { return indexKey(p.Event) }
 	return writePage(c, "populations", a.state().Populations(), key, same)
 }
 

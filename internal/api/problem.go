@@ -166,9 +166,8 @@ func (a *API) fail(c *call, err error) {
 	}
 	if p.Status == http.StatusServiceUnavailable {
 		a.metrics.unavailable.Inc()
-		c.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(max(p.retryAfter, time.Second).Seconds()))))
 	}
-	if p.Status == http.StatusTooManyRequests {
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		c.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(max(p.retryAfter, time.Second).Seconds()))))
 	}
 	if c.URL.Path == signalsSSFPath {

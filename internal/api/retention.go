@@ -2,10 +2,7 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
-	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/aver-authz/aver"
@@ -149,7 +146,7 @@ func viewHold(h *authority.Hold) holdView {
 }
 
 func (a *API) listHolds(c *call) error {
-	key := func(h *authority.Hold) string { return fmt.Sprintf("%020d", h.Event) }
+	key := func(h *authority.Hold) string { return indexKey(h.Event) }
 	return writePage(c, "holds", a.state().Holds(), key, viewHold)
 }
 
@@ -174,9 +171,6 @@ func (a *API) placeHold(c *call) error {
 	return c.writeJSON(http.StatusCreated, made)
 }
 
-// randomID makes an id with 80 random bits.
-func randomID(prefix string) string { return prefix + strings.ToLower(rand.Text()[:16]) }
-
 func (a *API) releaseHold(c *call) error {
 	if _, ok := a.state().Hold(c.PathValue("id")); !ok {
 		return notFound("there is no hold %q", c.PathValue("id"))
@@ -196,7 +190,7 @@ type erasureView struct {
 func viewErasure(e *authority.Erasure) erasureView { return erasureView{e, e.State()} }
 
 func (a *API) listErasures(c *call) error {
-	key := func(e *authority.Erasure) string { return fmt.Sprintf("%020d", e.Event) }
+	key := func(e *authority.Erasure) string { return indexKey(e.Event) }
 	return writePage(c, "erasures", a.state().Erasures(), key, viewErasure)
 }
 
@@ -240,6 +234,6 @@ func (a *API) refuseErasure(c *call) error { return a.answerErasure(c, aver.Even
 
 // listErased lists what was erased of the decision log.
 func (a *API) listErased(c *call) error {
-	key := func(e *authority.Erased) string { return fmt.Sprintf("%020d", e.Event) }
+	key := func(e *authority.Erased) string { return indexKey(e.Event) }
 	return writePage(c, "erased", a.state().ErasedEvidence(), key, same[*authority.Erased])
 }

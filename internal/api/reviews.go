@@ -1,7 +1,6 @@
 package api
 
 import (
-	"crypto/rand"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -70,7 +69,7 @@ func (a *API) listReviews(c *call) error {
 			list = append(list, r)
 		}
 	}
-	return writePage(c, "reviews", list, func(r *authority.Review) string { return fmt.Sprintf("%020d", r.Event) }, a.renderReview)
+	return writePage(c, "reviews", list, func(r *authority.Review) string { return indexKey(r.Event) }, a.renderReview)
 }
 
 // openReview opens an access review. Its rows are fixed at the state that the event follows.
@@ -86,7 +85,7 @@ func (a *API) openReview(c *call) error {
 		return err
 	}
 	if body.ID == "" {
-		body.ID = "rv-" + strings.ToLower(rand.Text()[:16]) // 80 random bits
+		body.ID = randomID("rv-")
 	}
 	if _, ok := a.state().Review(body.ID); ok {
 		return conflict("a review %q was already opened", body.ID)
@@ -147,7 +146,7 @@ func (a *API) listReviewRows(c *call) error {
 			list = append(list, i)
 		}
 	}
-	return writePage(c, "rows", list, func(i *authority.ReviewItem) string { return fmt.Sprintf("%020d", i.Row) }, a.renderRow)
+	return writePage(c, "rows", list, func(i *authority.ReviewItem) string { return indexKey(uint64(i.Row)) }, a.renderRow)
 }
 
 // getReviewRow shows a row with what its subject can reach, and when it was last used.
@@ -308,7 +307,7 @@ func (a *API) remediateReviewRow(c *call) error {
 			}
 		}
 		if g.ID == "" {
-			g.ID = "g-" + strings.ToLower(rand.Text()[:16])
+			g.ID = randomID("g-")
 		}
 		if made, err = a.remediate(c, reason, r.ID, aver.EventGrantIssued, g); !add(made, err) {
 			break
@@ -445,7 +444,7 @@ func (a *API) listReviewsDue(c *call) error {
 	list := []due{}
 	for n, d := range a.state().ReviewsDue(now, now+aver.Time(days*24*60*60*1000)) {
 		if (want == "" || want == d.State) && (kind == "" || kind == string(d.Kind)) {
-			list = append(list, due{d, fmt.Sprintf("%012d", n)})
+			list = append(list, due{d, indexKey(uint64(n))})
 		}
 	}
 	return writePage(c, "reviews", list, func(d due) string { return d.key }, func(d due) authority.Due { return d.Due })

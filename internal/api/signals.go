@@ -3,9 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net"
@@ -95,7 +93,7 @@ func (a *API) receiveSignal(c *call) error {
 		return a.signals.limited(wait)
 	}
 	if body.ID == "" {
-		body.ID = "s-" + strings.ToLower(rand.Text()[:16]) // 80 random bits
+		body.ID = randomID("s-")
 	}
 	g, err := body.SignalReport.Signal(source, a.now())
 	if err != nil {
@@ -277,6 +275,6 @@ func (a *API) listSignals(c *call) error {
 		}
 	}
 	slices.SortFunc(out, func(a, b *authority.Signal) int { return cmp.Compare(a.Event, b.Event) })
-	key := func(g *authority.Signal) string { return fmt.Sprintf("%020d", g.Event) }
+	key := func(g *authority.Signal) string { return indexKey(g.Event) }
 	return writePage(c, "signals", out, key, func(g *authority.Signal) shownSignal { return shownSignal{g, g.Member()} })
 }
