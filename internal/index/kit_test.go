@@ -158,7 +158,7 @@ func (h *history) report(t testing.TB) {
 	leaf.Type = string(a.Status)
 	h.decisions.entries = append(h.decisions.entries, ledger.Entry{Leaf: leaf.AppendCanonical(nil), Payload: payload})
 	if a.Decision != nil {
-		h.facts[at].Report(a)
+		h.facts[at].Learn(query.Reported(a))
 		h.reports[at] = append(h.reports[at], index)
 		h.activities[index] = a
 	}
@@ -168,7 +168,7 @@ func (h *history) ask(t testing.TB) {
 	at := h.evaluation[max(0, len(h.evaluation)-1-h.random.IntN(2000))]
 	asked := aver.ApprovalRequest{ID: h.pick("ap-1", "ap-2", "bp-3"), Evaluation: h.facts[at].ID, Request: []byte("{}")}
 	h.event(t, aver.EventApprovalRequested, asked)
-	h.facts[at].Ask(&asked)
+	h.facts[at].Learn(query.Asked(&asked))
 	h.asked[at] = append(h.asked[at], &asked)
 }
 
@@ -188,10 +188,10 @@ func (h *history) erase(t testing.TB, ranges ...aver.IndexRange) {
 		}
 		h.reports[at] = slices.DeleteFunc(h.reports[at], func(i uint64) bool { return h.decisions.entries[i].Erased })
 		for _, i := range h.reports[at] {
-			facts.Report(h.activities[i])
+			facts.Learn(query.Reported(h.activities[i]))
 		}
 		for _, a := range h.asked[at] {
-			facts.Ask(a)
+			facts.Learn(query.Asked(a))
 		}
 		h.facts[at] = facts
 	}

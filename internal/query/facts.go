@@ -69,33 +69,12 @@ func FactsOf(index uint64, r *aver.Record) *Facts {
 		f.add(Trace, t.Txn)
 		f.add(Session, t.Session)
 	}
-	// A record that parsed has a request that parses; what does not is not searched.
-	if v, err := aver.ParseJSON(r.Request, aver.Limits{Bytes: len(r.Request)}); err == nil {
-		dropWithheld(v)
-		if request, err := aver.ParseRequest(v); err == nil {
-			f.request(request)
-		}
+	// Without disclosures what is withheld is not in the request. One that does not parse is not searched.
+	if request, _, err := pdp.Disclose(r.Request, nil); err == nil {
+		f.request(request)
 	}
 	f.settle()
 	return f
-}
-
-// withheld is where the digests of withheld values stand in an object (RFC 9901,
-// section 4.2.4.1).
-const withheld = "_sd"
-
-func dropWithheld(v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		delete(v, withheld)
-		for _, inner := range v {
-			dropWithheld(inner)
-		}
-	case []any:
-		for _, inner := range v {
-			dropWithheld(inner)
-		}
-	}
 }
 
 // FactsOfLeaf returns what is left to search of a decision whose payload is gone.
@@ -107,9 +86,6 @@ func FactsOfLeaf(index uint64, leaf aver.Leaf) *Facts {
 	f.settle()
 	return f
 }
-
-// Report adds what was reported about the decision afterwards.
-func (f *Facts) Report(a *aver.Activity) { f.Learn(Reported(a)) }
 
 // Learn adds what [Reported] or [Asked] tells.
 func (f *Facts) Learn(terms []Term) {
@@ -132,9 +108,6 @@ func Reported(a *aver.Activity) []Term {
 	f.settle()
 	return f.Terms
 }
-
-// Ask adds a request for approval that was made because of the decision.
-func (f *Facts) Ask(a *aver.ApprovalRequest) { f.Learn(Asked(a)) }
 
 // Asked are the terms that a request for approval adds to its decision.
 func Asked(a *aver.ApprovalRequest) []Term { return []Term{{Field: Approval, Text: a.ID}} }
@@ -234,7 +207,7 @@ func (f *Facts) request(r *aver.Request) {
 	if parent, ok := r.Context["traceparent"].(string); ok {
 		f.add(Trace, traceID(parent))
 	}
-	left := MaxAttributes
+	left := maxAttributes
 	f.attributes("subject", r.Subject.Properties, nil, &left)
 	f.attributes("action", r.Action.Properties, nil, &left)
 	f.attributes("resource", r.Resource.Properties, nil, &left)
@@ -260,7 +233,7 @@ func traceID(parent string) string {
 
 // Bounds of what is searched of one request's attributes.
 const (
-	MaxAttributes    = 64  // values
+	maxAttributes    = 64  // values
 	maxAttributeText = 256 // bytes; longer ones are cut there
 )
 

@@ -154,11 +154,11 @@ func record(t *testing.T, file string) *aver.Record {
 
 func TestMatch(t *testing.T) {
 	f := FactsOf(41, record(t, "../../testdata/record/permitted.json"))
-	f.Report(&aver.Activity{
+	f.Learn(Reported(&aver.Activity{
 		Status: aver.ActivityCompleted, TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Result: "Booked",
 		Findings: []aver.Finding{{Code: aver.FindingLate}}, Continuity: &aver.Continuity{State: aver.Held},
-	})
-	f.Ask(&aver.ApprovalRequest{ID: "ap-1"})
+	}))
+	f.Learn(Asked(&aver.ApprovalRequest{ID: "ap-1"}))
 	for in, want := range map[string]bool{
 		"":                                 true,
 		"actor:ap-agent":                   true,

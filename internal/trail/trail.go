@@ -282,22 +282,13 @@ func (b *builder) tell(d *Decision, at uint64, r *aver.Record) {
 			}
 		}
 	}
-	if v, err := aver.ParseJSON(r.Request, aver.Limits{Bytes: len(r.Request)}); err == nil {
-		d.Challenge = challenged(v)
+	if request, _, err := pdp.Disclose(r.Request, nil); err == nil {
+		d.Challenge = request.Challenged()
 	}
 	for _, p := range d.Via {
 		b.party(p, "")
 	}
 	b.party(d.Actor, d.Kind)
-}
-
-// challenged is the decision whose challenge a request says was met.
-func challenged(request any) string {
-	object, _ := request.(map[string]any)
-	context, _ := object["context"].(map[string]any)
-	challenge, _ := context["challenge"].(map[string]any)
-	id, _ := challenge["evaluation_id"].(string)
-	return id
 }
 
 func (b *builder) activity(at uint64, d *Decision) error {
