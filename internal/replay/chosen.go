@@ -1,12 +1,6 @@
 package replay
 
 import (
-	"bufio"
-	"context"
-	"fmt"
-	"io"
-	"iter"
-
 	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/ledger"
 )
@@ -38,21 +32,4 @@ func (s *States) Decide(e ledger.Indexed) (Result, error) {
 	}
 	d, err := (&run{states: s.states}).decide(e, version)
 	return d.Result, err
-}
-
-// ExportFrames is [ExportFrames] for chosen entries of the decision log.
-func (s *States) ExportFrames(ctx context.Context, entries iter.Seq2[ledger.Indexed, error], w io.Writer) (FrameSummary, error) {
-	x := frameExport{states: s.states, w: bufio.NewWriterSize(w, 1<<20), known: map[string]bool{}}
-	for e, err := range entries {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err == nil && !isActivity(e.Entry) {
-			err = x.decision(e)
-		}
-		if err != nil {
-			return x.out, fmt.Errorf("decision log, entry %d: %w", e.Index, err)
-		}
-	}
-	return x.out, x.end()
 }

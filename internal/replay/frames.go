@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -17,8 +18,7 @@ import (
 
 // FrameOptions configure [ExportFrames].
 type FrameOptions struct {
-	From, To uint64                   // decision log indexes [From, To); To 0: to the end
-	Progress func(done, total uint64) // called now and then; may be nil
+	From, To uint64 // decision log indexes [From, To); To 0: to the end
 }
 
 // FrameSummary counts what [ExportFrames] wrote.
@@ -53,19 +53,27 @@ func ExportFrames(ctx context.Context, authorityLog, decisionLog Log, w io.Write
 	if o.To == 0 {
 		o.To, _ = decisionLog.Head()
 	}
-	x := frameExport{states: newStates(authorityLog, nil), w: bufio.NewWriterSize(w, 1<<20), known: map[string]bool{}}
-	for e, err := range decisionLog.Entries(o.From, o.To) {
+	return NewStates(authorityLog).ExportFrames(ctx, decisionLog.Entries(o.From, o.To), nil, w)
+}
+
+// ExportFrames is [ExportFrames] for chosen entries of the decision log. Withheld
+// says why nothing is to be told of a decision, "" of one that is exported; nil
+// exports all.
+func (s *States) ExportFrames(ctx context.Context, entries iter.Seq2[ledger.Indexed, error], withheld func(index uint64) string, w io.Writer) (FrameSummary, error) {
+	x := frameExport{states: s.states, w: bufio.NewWriterSize(w, 1<<20), known: map[string]bool{}}
+	for e, err := range entries {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err == nil && !isActivity(e.Entry) {
-			err = x.decision(e)
+			why := ""
+			if withheld != nil {
+				why = withheld(e.Index)
+			}
+			err = x.decision(e, why)
 		}
 		if err != nil {
 			return x.out, fmt.Errorf("decision log, entry %d: %w", e.Index, err)
-		}
-		if o.Progress != nil && x.out.Decisions%chunkSize == 0 {
-			o.Progress(x.out.Decisions, o.To-o.From)
 		}
 	}
 	return x.out, x.end()
@@ -105,14 +113,17 @@ func (x *frameExport) skip(e ledger.Indexed, id, frame, reason string) error {
 	return x.line(line)
 }
 
-func (x *frameExport) decision(e ledger.Indexed) error {
+func (x *frameExport) decision(e ledger.Indexed, withheld string) error {
 	x.out.Decisions++
-	if e.Erased {
+	if e.Erased && withheld == "" {
+		withheld = "the record was erased"
+	}
+	if withheld != "" {
 		leaf, err := aver.ParseLeaf(e.Leaf)
 		if err != nil {
 			return err
 		}
-		return x.skip(e, leaf.ID, "", "the record was erased")
+		return x.skip(e, leaf.ID, "", withheld)
 	}
 	record, req, missing, err := reopen(e.Entry)
 	if err != nil {

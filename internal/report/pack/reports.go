@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"iter"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -43,21 +42,10 @@ func (m *maker) reports(ctx context.Context) error {
 // frames exports what Cedar was asked. Of a decision that rests on something
 // withheld it says that it was skipped, and why.
 func (m *maker) frames(ctx context.Context) error {
-	var out bytes.Buffer
-	var skipped bytes.Buffer
-	skips := 0
+	whole := map[uint64]bool{}
 	entries := func(yield func(ledger.Indexed, error) bool) {
 		for _, d := range m.decisions {
-			if !m.whole(d) {
-				line, err := json.Marshal(map[string]any{"skipped": d.leaf.ID, "index": d.Index, "reason": "something that it rests on is withheld or gone"})
-				if err != nil {
-					yield(d.Indexed, err)
-					return
-				}
-				skips++
-				skipped.Write(append(line, '\n'))
-				continue
-			}
+			whole[d.Index] = m.whole(d)
 			e := d.Indexed
 			e.Private = nil
 			if len(d.disclosures) > 0 {
@@ -68,16 +56,17 @@ func (m *maker) frames(ctx context.Context) error {
 			}
 		}
 	}
-	summary, err := m.states.ExportFrames(ctx, iter.Seq2[ledger.Indexed, error](entries), &out)
+	withheld := func(index uint64) string {
+		if whole[index] {
+			return ""
+		}
+		return "something that it rests on is withheld or gone"
+	}
+	var out bytes.Buffer
+	summary, err := m.states.ExportFrames(ctx, entries, withheld, &out)
 	if err != nil {
 		return fmt.Errorf("frames: %w", err)
 	}
-	m.out.Frames = summary.Frames
-	// The last line counts those that were left out, too.
-	content := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
-	content = content[:bytes.LastIndexByte(content, '\n')+1]
-	content = append(content, skipped.Bytes()...)
-	content = fmt.Appendf(content, "{\"end\":{\"decisions\":%d,\"frames\":%d,\"skipped\":%d}}\n", len(m.decisions), summary.Frames, int(summary.Skipped)+skips)
-	m.files[evidence.FramesFile] = content
+	m.out.Frames, m.files[evidence.FramesFile] = summary.Frames, out.Bytes()
 	return nil
 }
