@@ -19,7 +19,6 @@ func (s *Scanner) activity(index uint64, a *aver.Activity) error {
 	pep := s.credentials.at(a.PEP.Credential)
 	pep.use(a.Time)
 	pep.activities++
-	pep.reported = a.Time
 	if a.Status.Ends() {
 		s.open.delete(a.EvaluationID)
 	}

@@ -115,13 +115,8 @@ func (r *reporter) standingExceptions() {
 }
 
 func (r *reporter) several(rule Rule, severity aver.Severity, who aver.Ref, list []*authority.Exception, text string) {
+	s := r.sighting(rule, identitySubject(who))
 	for _, x := range list {
-		key := sightingKey{rule.Name, "identity", who.String()}
-		s := r.found[key]
-		if s == nil {
-			s = &sighting{rule: rule, subject: identitySubject(who)}
-			r.found[key] = s
-		}
 		s.see(severity, place{at: x.Activated.Time, events: []uint64{x.Event, x.Activated.Event}}, text, x.ID)
 	}
 }
@@ -161,13 +156,7 @@ func (r *reporter) exception(x *authority.Exception) {
 	t, subject := &r.t.Exceptions, exceptionSubject(x.ID, x.Subject)
 	at := func(events ...uint64) place { return place{at: x.Time, events: append([]uint64{x.Event}, events...)} }
 	see := func(rule Rule, severity aver.Severity, p place, text string, details ...string) {
-		key := sightingKey{rule.Name, subject.Kind, subject.ID}
-		s := r.found[key]
-		if s == nil {
-			s = &sighting{rule: rule, subject: subject}
-			r.found[key] = s
-		}
-		s.see(severity, p, text, details...)
+		r.sighting(rule, subject).see(severity, p, text, details...)
 	}
 	var missing []string
 	if utf8.RuneCountInString(strings.TrimSpace(x.Justification)) < t.Justification {

@@ -62,7 +62,7 @@ func (r *reporter) grant(g *authority.Grant, known map[string]bool) {
 	}
 	since := max(g.Time, g.NotBefore)
 	usedAt := max(use.last, r.watched(since))
-	privileged := r.privileged(g, use)
+	privileged := r.privileged(g)
 	switch {
 	case privileged != "" && r.unusedFor(use.lastOf(t.Privileged), since, t.PrivilegedIdle):
 		x := r.holds(privilegedUnused, subject, aver.SeverityHigh, max(use.lastOf(t.Privileged), r.watched(since)), []uint64{g.Event},
@@ -87,7 +87,7 @@ func (r *reporter) grant(g *authority.Grant, known map[string]bool) {
 		r.wildcard(g, use, known)
 		r.limits(g, use)
 	}
-	if r.watched(since)+aver.Time(r.t.Window) <= r.now && !r.has1(wildcardUnused, subject) {
+	if _, wild := r.found[keyOf(wildcardUnused, subject)]; !wild && r.watched(since)+aver.Time(r.t.Window) <= r.now {
 		r.scope(g, use)
 	}
 }
@@ -110,7 +110,7 @@ func (g *grantUse) lastOf(patterns []string) aver.Time {
 }
 
 // privileged names what of a grant is privileged, "" if nothing is.
-func (r *reporter) privileged(g *authority.Grant, use *grantUse) string {
+func (r *reporter) privileged(g *authority.Grant) string {
 	for _, a := range g.Actions {
 		if a == "*" {
 			return "every action"

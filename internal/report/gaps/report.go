@@ -91,20 +91,19 @@ func people(st *authority.State) map[string]*authority.Identity {
 
 // holds takes in what holds at the moment, since a time.
 func (r *reporter) holds(rule Rule, subject aver.GapSubject, severity aver.Severity, since aver.Time, events []uint64, text string, details ...string) *sighting {
-	key := sightingKey{rule.Name, subject.Kind, subject.ID}
-	x := r.found[key]
-	if x == nil {
-		x = &sighting{rule: rule, subject: subject}
-		r.found[key] = x
-	}
+	x := r.sighting(rule, subject)
 	x.see(severity, place{at: since, events: events}, text, details...)
 	x.last = max(x.last, r.now)
 	return x
 }
 
-func (r *reporter) has1(rule Rule, subject aver.GapSubject) bool {
-	_, ok := r.found[sightingKey{rule.Name, subject.Kind, subject.ID}]
-	return ok
+// sighting returns what was seen of a rule and subject, nothing yet if that is new.
+func (r *reporter) sighting(rule Rule, subject aver.GapSubject) *sighting {
+	key := keyOf(rule, subject)
+	if r.found[key] == nil {
+		r.found[key] = &sighting{rule: rule, subject: subject}
+	}
+	return r.found[key]
 }
 
 func (r *reporter) unknown(rule Rule, text string) {

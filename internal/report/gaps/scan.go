@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
@@ -61,8 +62,12 @@ type Scanner struct {
 
 type sightingKey struct{ rule, kind, id string }
 
+func keyOf(r Rule, subject aver.GapSubject) sightingKey {
+	return sightingKey{r.Name, subject.Kind, subject.ID}
+}
+
 // facts says of which facts any record has something, for rules that need them.
-type facts struct{ workload, session, methods, permits bool }
+type facts struct{ workload, session, methods bool }
 
 // actionsKept bounds the names of actions that are remembered.
 const actionsKept = 10_000
@@ -247,12 +252,9 @@ func newDecided(index uint64, r *aver.Record, req *aver.Request) *decided {
 		place: place{at: r.Time, decision: &aver.GapEntry{ID: r.ID, Index: index}},
 	}
 	add := func(p aver.Ref) {
-		for _, known := range d.parties {
-			if known == p {
-				return
-			}
+		if !slices.Contains(d.parties, p) {
+			d.parties = append(d.parties, p)
 		}
-		d.parties = append(d.parties, p)
 	}
 	if user, ok := req.OnBehalfOf(); ok {
 		add(user)
@@ -295,7 +297,7 @@ func (s *Scanner) administration(d *decided) {
 
 // note takes in that a rule saw something about a subject.
 func (s *Scanner) note(r Rule, subject aver.GapSubject, severity aver.Severity, p place, text string, details ...string) *sighting {
-	x := s.sightings.at(sightingKey{r.Name, subject.Kind, subject.ID})
+	x := s.sightings.at(keyOf(r, subject))
 	x.rule, x.subject = r, subject
 	x.see(severity, p, text, details...)
 	return x

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,12 +101,7 @@ type Workflow struct {
 
 // Has tells whether a decision belongs to the workflow.
 func (w *Workflow) Has(action string, actor aver.Kind) bool {
-	for _, k := range w.Kinds {
-		if k == actor {
-			return true
-		}
-	}
-	return aver.Covers(w.Actions, action)
+	return slices.Contains(w.Kinds, actor) || aver.Covers(w.Actions, action)
 }
 
 // Duration is a length of time in milliseconds.

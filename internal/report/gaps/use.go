@@ -18,21 +18,16 @@ type identityUse struct {
 // credentialUse is what is known of the use of one credential: of a PEP, of an
 // administrator, or of an actor.
 type credentialUse struct {
-	first, last aver.Time
-	entry       aver.GapEntry
-	from        sources
+	last  aver.Time
+	entry aver.GapEntry
+	from  sources
 
 	permits    uint64 // of a PEP
-	permitted  aver.Time
 	activities uint64
-	reported   aver.Time
 	unfollowed uint64 // permits that were let go of before an end was reported, there being too many
 }
 
 func (c *credentialUse) use(at aver.Time) {
-	if c.first == 0 {
-		c.first = at
-	}
 	c.last = max(c.last, at)
 }
 
@@ -66,9 +61,7 @@ func (s *Scanner) use(d *decided) {
 	pep.use(d.Time)
 	pep.entry = *d.place.decision
 	if d.allowed {
-		s.has.permits = true
 		pep.permits++
-		pep.permitted = d.Time
 		*s.open.at(d.ID) = openPermit{index: d.index, at: d.Time, credential: d.PEP.Credential}
 	}
 	for _, p := range d.parties {
