@@ -279,6 +279,7 @@ func (p *headerProbe) Write(b []byte) (int, error) { return len(b), nil }
 type call struct {
 	*http.Request
 	w      answerWriter
+	route  route
 	start  time.Time
 	caller caller
 	tokens map[string]*aver.Token // that were verified beside its requests
@@ -323,7 +324,7 @@ func (a *API) handler(rt route) http.HandlerFunc {
 			defer cancel()
 			r = r.WithContext(ctx)
 		}
-		c := &call{Request: r, w: answerWriter{ResponseWriter: w}, start: start}
+		c := &call{Request: r, w: answerWriter{ResponseWriter: w}, route: rt, start: start}
 		a.metrics.inFlight.Inc()
 		defer a.metrics.inFlight.Dec()
 
@@ -336,17 +337,17 @@ func (a *API) handler(rt route) http.HandlerFunc {
 		h["X-Content-Type-Options"] = noSniff
 		h["Cache-Control"] = noStore
 
-		err := a.run(rt, c)
+		err := a.run(c)
 		if err != nil {
 			a.fail(c, err)
 		}
 		counts.add(c.w.status)
-		a.finish(rt, c, id, time.Since(start))
+		a.finish(c, id, time.Since(start))
 	}
 }
 
 // run authenticates the caller and calls the route; a panic becomes an error.
-func (a *API) run(rt route, c *call) (err error) {
+func (a *API) run(c *call) (err error) {
 	defer func() {
 		p := recover()
 		if p == nil {
@@ -355,39 +356,39 @@ func (a *API) run(rt route, c *call) (err error) {
 		if p == http.ErrAbortHandler {
 			panic(p)
 		}
-		a.o.Logger.Error("a request made the server panic", "route", rt.pattern, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		a.o.Logger.Error("a request made the server panic", "route", c.route.pattern, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		err = errors.New("panic")
 	}()
 	if len(c.Header.Get("X-Request-ID")) > maxRequestID {
 		return &problem{Slug: "invalid-request", Status: http.StatusBadRequest, Detail: fmt.Sprintf("X-Request-ID is longer than %d bytes", maxRequestID)}
 	}
-	if err := a.authenticate(rt, c); err != nil {
+	if err := a.authenticate(c); err != nil {
 		return err
 	}
-	if rt.evidence != "" {
+	if c.route.evidence != "" {
 		c.asOf, _ = a.o.Decisions.Head()
-		if err := a.recordEvidenceAccess(c, rt.evidence, c.URL.Query().Encode()); err != nil {
+		if err := a.recordEvidenceAccess(c, c.route.evidence, c.URL.Query().Encode()); err != nil {
 			return err
 		}
 	}
-	return rt.handle(a, c)
+	return c.route.handle(a, c)
 }
 
 // finish writes the access log. It names no subject and no path, since ids in paths may be those of people.
-func (a *API) finish(rt route, c *call, id string, took time.Duration) {
-	method, _, _ := strings.Cut(rt.pattern, " ")
+func (a *API) finish(c *call, id string, took time.Duration) {
+	method, _, _ := strings.Cut(c.route.pattern, " ")
 	level := slog.LevelInfo
 	switch {
 	case c.w.status >= 500:
 		level = slog.LevelWarn
-	case c.w.status < 400 && (rt.quiet || method == http.MethodGet):
+	case c.w.status < 400 && (c.route.quiet || method == http.MethodGet):
 		level = slog.LevelDebug
 	}
 	if !a.o.Logger.Enabled(c.Context(), level) {
 		return
 	}
 	a.o.Logger.Log(c.Context(), level, "request", append([]any{
-		"route", rt.pattern, "status", c.w.status, "ms", float64(took.Microseconds()) / 1000,
+		"route", c.route.pattern, "status", c.w.status, "ms", float64(took.Microseconds()) / 1000,
 		"credential", c.caller.logged(), "request_id", id,
 	}, c.notes...)...)
 }

@@ -46,7 +46,7 @@ func (a *API) approvalStream(c *call) error {
 		return err
 	}
 	first := !resumed
-	return a.stream(c, route{pattern: "GET /v1/approvals/stream", access: approvals}, func() (string, bool, <-chan struct{}, error) {
+	return a.stream(c, func() (string, bool, <-chan struct{}, error) {
 		var out strings.Builder
 		if first {
 			first = false

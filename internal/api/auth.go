@@ -60,12 +60,12 @@ func (a access) allows(role aver.Role) bool {
 }
 
 // authenticate finds out who calls and whether they may.
-func (a *API) authenticate(rt route, c *call) error {
+func (a *API) authenticate(c *call) error {
 	if a.o.NoAuth {
 		return a.admitLocal(c)
 	}
 	c.caller = caller{name: "", method: "none"}
-	if rt.access == nil || rt.tiles && a.o.PublicLogs {
+	if c.route.access == nil || c.route.tiles && a.o.PublicLogs {
 		return nil
 	}
 	header := c.Header.Get("Authorization")
@@ -77,7 +77,7 @@ func (a *API) authenticate(rt route, c *call) error {
 	scheme, token, _ := strings.Cut(header, " ")
 	token = strings.TrimSpace(token)
 	if tokens := a.o.Tokens(); tokens != nil && strings.EqualFold(scheme, "Bearer") && authn.IsJWT(token) {
-		return a.authenticateToken(rt, c, tokens, token)
+		return a.authenticateToken(c, tokens, token)
 	}
 	credential, err := a.o.PAP.Authenticate(token)
 	if !strings.EqualFold(scheme, "Bearer") || errors.Is(err, pap.ErrBadToken) {
@@ -87,7 +87,7 @@ func (a *API) authenticate(rt route, c *call) error {
 		return err
 	}
 	c.caller = caller{name: credential.Name, method: "bearer", role: credential.Role, person: credential.Subject}
-	return a.admit(rt, c)
+	return a.admit(c)
 }
 
 // admitLocal takes everybody for an administrator, but no web page that makes the user's browser ask: neither one from

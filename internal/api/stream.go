@@ -60,7 +60,7 @@ type feed func() (events string, more bool, changed <-chan struct{}, err error)
 
 // stream sends server-sent events until the caller goes, is too slow, loses its credential or its role, or the server
 // stops.
-func (a *API) stream(c *call, rt route, next feed) error {
+func (a *API) stream(c *call, next feed) error {
 	control := http.NewResponseController(c.w.ResponseWriter)
 	_ = control.SetReadDeadline(time.Time{})
 	defer func() { _ = control.SetWriteDeadline(time.Now().Add(writeTimeout)) }() // so that its end can still be written, however long it was quiet
@@ -83,7 +83,7 @@ func (a *API) stream(c *call, rt route, next feed) error {
 	for {
 		events, more, changed, err := next()
 		if err != nil { // the status was sent, so all that can be told is that it ends
-			a.o.Logger.Warn("a stream ends", "route", rt.pattern, "error", err)
+			a.o.Logger.Warn("a stream ends", "route", c.route.pattern, "error", err)
 			return nil
 		}
 		if events != "" && !send(events) || changed == nil {
@@ -99,7 +99,7 @@ func (a *API) stream(c *call, rt route, next feed) error {
 		case <-c.Context().Done():
 			return nil
 		case <-alive.C:
-			if a.authenticate(rt, c) != nil || !send(": still here\n\n") {
+			if a.authenticate(c) != nil || !send(": still here\n\n") {
 				return nil
 			}
 		}

@@ -36,7 +36,7 @@ func TestSlowConsumerIsDropped(t *testing.T) {
 	asked := 0
 	begun := time.Now()
 	c := &call{Request: httptest.NewRequest(http.MethodGet, "/", nil), w: answerWriter{ResponseWriter: conn}}
-	err := a.stream(c, route{}, func() (string, bool, <-chan struct{}, error) {
+	err := a.stream(c, func() (string, bool, <-chan struct{}, error) {
 		asked++
 		return "data: 1234567890123456789012345678901234567890\n\n", true, make(chan struct{}), nil
 	})
@@ -56,7 +56,7 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 	c := &call{Request: httptest.NewRequest(http.MethodGet, "/", nil), w: answerWriter{ResponseWriter: conn}}
 	done := make(chan error)
 	go func() {
-		done <- a.stream(c, route{}, func() (string, bool, <-chan struct{}, error) {
+		done <- a.stream(c, func() (string, bool, <-chan struct{}, error) {
 			conn.deadline = time.Now().Add(-time.Second) // nothing was sent for a long time
 			return "", false, make(chan struct{}), nil
 		})

@@ -13,7 +13,7 @@ import (
 const subjectTokenHeader = "Aver-Subject-Token"
 
 // authenticateToken finds out who calls with a token of a configured issuer, and whether they may.
-func (a *API) authenticateToken(rt route, c *call, tokens *authn.Verifier, token string) error {
+func (a *API) authenticateToken(c *call, tokens *authn.Verifier, token string) error {
 	id, err := tokens.Authenticate(c.Context(), token)
 	if errors.Is(err, authn.ErrBadToken) {
 		return c.unauthorized("the token gives no access: it is not from an issuer configured for this, not for this audience, expired, or can't be verified", err)
@@ -37,14 +37,14 @@ func (a *API) authenticateToken(rt route, c *call, tokens *authn.Verifier, token
 	case id.Role == aver.RoleApprover && kind != aver.HumanUser:
 		return c.forbidden(c.caller.name + " is not a person, and only people approve")
 	}
-	return a.admit(rt, c)
+	return a.admit(c)
 }
 
 // stands refuses a caller whose credential is good, but whose person is suspended, retired or expired as registered, or
 // has a disabled account. Where the administration bundle is asked it finds that out itself, and the denial is recorded.
 // What ended is told to whom it was given, all the same.
-func (a *API) stands(rt route, c *call) error {
-	if c.caller.person == nil || rt.asks() || rt.pattern == withdrawalsRoute {
+func (a *API) stands(c *call) error {
+	if c.caller.person == nil || c.route.asks() || c.route.pattern == withdrawalsRoute {
 		return nil
 	}
 	st, who := a.state(), *c.caller.person
@@ -105,9 +105,9 @@ func (c *call) forbidden(detail string) error {
 }
 
 // admit lets the caller through if their role may use a route, and they still stand.
-func (a *API) admit(rt route, c *call) error {
-	if !rt.access.allows(c.caller.role) {
+func (a *API) admit(c *call) error {
+	if !c.route.access.allows(c.caller.role) {
 		return c.forbidden("a credential with the role " + string(c.caller.role) + " may not do this")
 	}
-	return a.stands(rt, c)
+	return a.stands(c)
 }

@@ -82,7 +82,7 @@ func (a *API) pollWithdrawals(c *call, instance, cursor string, wait time.Durati
 
 // streamWithdrawals sends them as server-sent events.
 func (a *API) streamWithdrawals(c *call, instance, cursor string) error {
-	return a.stream(c, route{pattern: withdrawalsRoute, access: evaluate}, func() (string, bool, <-chan struct{}, error) {
+	return a.stream(c, func() (string, bool, <-chan struct{}, error) {
 		list, next, more, changed := a.o.Tracker.Withdrawals(c.caller.name, instance, cursor)
 		cursor = next
 		var events strings.Builder
