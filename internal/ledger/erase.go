@@ -100,14 +100,16 @@ func (l *Log) removeLeft() error {
 // anywhere it can be done again: until the rename the old one counts, from then on the new one, and the next start removes
 // the other.
 func (l *Log) rewrite(ctx context.Context, s *seg, edit func(uint64, Entry) ([]byte, bool)) error {
-	pace := func(begun time.Time, size uint64) error {
+	changes := false
+	begun, size := time.Now(), l.head.Load().size
+	pace := func() error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return l.pace(begun, size)
+		err := l.pace(begun, size)
+		begun, size = time.Now(), l.head.Load().size
+		return err
 	}
-	changes := false
-	begun, size := time.Now(), l.head.Load().size
 	for e, err := range l.Entries(s.Base, s.end) {
 		if err != nil {
 			return err
@@ -119,10 +121,9 @@ func (l *Log) rewrite(ctx context.Context, s *seg, edit func(uint64, Entry) ([]b
 			}
 		}
 		if e.Index%128 == 127 {
-			if err := pace(begun, size); err != nil {
+			if err := pace(); err != nil {
 				return err
 			}
-			begun, size = time.Now(), l.head.Load().size
 		}
 	}
 	if !changes {
@@ -154,7 +155,7 @@ func (l *Log) rewrite(ctx context.Context, s *seg, edit func(uint64, Entry) ([]b
 }
 
 // writeRewritten writes a segment without what edit takes away to the file tmp, and reads it back.
-func (l *Log) writeRewritten(s *seg, tmp string, edit func(uint64, Entry) ([]byte, bool), pace func(time.Time, uint64) error) (*segment.Sealed, error) {
+func (l *Log) writeRewritten(s *seg, tmp string, edit func(uint64, Entry) ([]byte, bool), pace func() error) (*segment.Sealed, error) {
 	in, err := l.fs.Open(l.path(s.name))
 	if err != nil {
 		return nil, err
@@ -168,13 +169,7 @@ func (l *Log) writeRewritten(s *seg, tmp string, edit func(uint64, Entry) ([]byt
 		return nil, err
 	}
 	defer out.Close()
-	begun, size := time.Now(), l.head.Load().size
-	err = s.sealed.Rewrite(in, out, edit, func() error {
-		err := pace(begun, size)
-		begun, size = time.Now(), l.head.Load().size
-		return err
-	})
-	if err != nil {
+	if err := s.sealed.Rewrite(in, out, edit, pace); err != nil {
 		return nil, corrupt(s.name, err)
 	}
 	return l.readBack(tmp, out)

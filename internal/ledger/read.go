@@ -76,7 +76,8 @@ func (r *reader) Leaf(i uint64) ([]byte, error) {
 }
 
 // Entries yields the entries from (included) to to (excluded), in order; the slices stay valid and must not be
-// changed. Of those that were erased it yields the leaf: see Entry.Erased. It fails with ErrNotFound at the first entry that is not committed. After an error it ends.
+// changed. Of those that were erased it yields the leaf: see Entry.Erased. It fails with ErrNotFound at the first entry
+// that is not committed. After an error it ends.
 func (r *reader) Entries(from, to uint64) iter.Seq2[Indexed, error] {
 	return r.entries(from, to, false)
 }
