@@ -143,13 +143,14 @@ func takeLock(dir string) (io.Closer, error) {
 func (d *Dir) openKeys(base string) error {
 	var found string
 	for _, name := range []string{authorityName, decisionsName} {
-		origin, err := originOfKey(d.keyFile(name))
+		key, err := readKey(d.keyFile(name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
+		origin := key.Signer.Name()
 		of, ok := strings.CutSuffix(origin, "/"+name)
 		if !ok || found != "" && of != found {
 			return fmt.Errorf("%s is the key of %q, which does not belong to this data directory", d.keyFile(name), origin)
@@ -177,16 +178,22 @@ func (d *Dir) openKeys(base string) error {
 	return err
 }
 
-func originOfKey(file string) (string, error) {
+func readKey(file string) (ledger.Key, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", err
+		return ledger.Key{}, err
 	}
 	key, err := ledger.ParseKey(strings.TrimSuffix(string(text), "\n"))
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", file, err)
+		return ledger.Key{}, fmt.Errorf("%s: %w", file, err)
 	}
-	return key.Signer.Name(), nil
+	return key, nil
+}
+
+// DecisionKey reads the secret key of the decision log, for what is signed
+// besides checkpoints. It is not there in a copy that was made for auditors.
+func DecisionKey(dir string) (ledger.Key, error) {
+	return readKey(filepath.Join(dir, "keys", decisionsName+".key"))
 }
 
 func (d *Dir) openKey(name string) (ledger.Key, error) {
