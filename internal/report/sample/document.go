@@ -182,15 +182,20 @@ func (d *Document) checkNote(v note.Verifier) error {
 	return nil
 }
 
-func (d *Document) checkEvent() error {
-	leaf, err := aver.ParseLeaf([]byte(d.Event.Leaf))
+// parse reads the event, and checks that its leaf commits to it.
+func (e *Event) parse() (*aver.Event, error) {
+	leaf, err := aver.ParseLeaf([]byte(e.Leaf))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !leaf.Matches([]byte(d.Event.Payload)) {
-		return errors.New("the event's leaf does not commit to it")
+	if !leaf.Matches([]byte(e.Payload)) {
+		return nil, errors.New("the event's leaf does not commit to it")
 	}
-	e, err := aver.ParseEvent([]byte(d.Event.Payload))
+	return aver.ParseEvent([]byte(e.Payload))
+}
+
+func (d *Document) checkEvent() error {
+	e, err := d.Event.parse()
 	if err != nil {
 		return err
 	}

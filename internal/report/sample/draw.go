@@ -2,6 +2,7 @@ package sample
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -226,14 +227,8 @@ func (d *drawer) stratify(value func(uint64) (string, error), size int) error {
 		}
 	}
 	order := slices.Clone(d.values)
-	slices.SortStableFunc(order, func(a, b string) int {
-		switch {
-		case remainders[a] > remainders[b]:
-			return -1
-		case remainders[a] < remainders[b]:
-			return 1
-		}
-		return strings.Compare(a, b)
+	slices.SortFunc(order, func(a, b string) int {
+		return cmp.Or(cmp.Compare(remainders[b], remainders[a]), strings.Compare(a, b))
 	})
 	for _, v := range order[:left] {
 		d.share[v]++

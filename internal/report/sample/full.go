@@ -133,10 +133,11 @@ func (d *Document) ValueOfLeaf(strata string) func(index uint64) (string, error)
 		if strata != "outcome" {
 			return "", fmt.Errorf("the document tells the outcome of its rows and no more; to stratify by %s, name the log with --data or --server", strata)
 		}
-		if d.Proof == nil || index < d.Proof.Begin || index >= d.Proof.End() {
-			return "", fmt.Errorf("row %d is not among the leaves of the document", index)
+		text, err := d.Leaf(index)
+		if err != nil {
+			return "", err
 		}
-		leaf, err := aver.ParseLeaf([]byte(d.Proof.Leaves[index-d.Proof.Begin]))
+		leaf, err := aver.ParseLeaf(text)
 		if err != nil || leaf.Outcome == nil {
 			return "", fmt.Errorf("row %d is no decision", index)
 		}

@@ -215,14 +215,7 @@ func (s *Sample) Verify(d *Document, value func(index uint64) (string, error)) [
 }
 
 func (s *Sample) checkEvent(d *Document) error {
-	leaf, err := aver.ParseLeaf([]byte(s.Event.Leaf))
-	if err != nil {
-		return err
-	}
-	if !leaf.Matches([]byte(s.Event.Payload)) {
-		return errors.New("the event's leaf does not commit to it")
-	}
-	e, err := aver.ParseEvent([]byte(s.Event.Payload))
+	e, err := s.Event.parse()
 	if err != nil {
 		return err
 	}
