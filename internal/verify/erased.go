@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -89,10 +90,7 @@ func (g *gone) event(e *aver.Event) {
 
 func sorted(ranges []aver.IndexRange) []aver.IndexRange {
 	slices.SortFunc(ranges, func(a, b aver.IndexRange) int {
-		if a.From < b.From {
-			return -1
-		}
-		return 1
+		return cmp.Compare(a.From, b.From)
 	})
 	return ranges
 }

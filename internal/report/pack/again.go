@@ -2,6 +2,7 @@ package pack
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"iter"
 	"path"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/cedar-policy/cedar-go/types"
 	"golang.org/x/mod/sumdb/tlog"
@@ -261,11 +264,11 @@ func openPackedLog(p *evidence.Pack) (*packedLog, error) {
 	l := &packedLog{}
 	prefix := string(evidence.AuthorityLog) + "/"
 	for _, name := range p.Files() {
-		if path.Base(name) != evidence.LeafFile || name[:min(len(name), len(prefix))] != prefix {
+		if path.Base(name) != evidence.LeafFile || !strings.HasPrefix(name, prefix) {
 			continue
 		}
-		var index uint64
-		if _, err := fmt.Sscanf(path.Base(path.Dir(name)), "%d", &index); err != nil {
+		index, err := strconv.ParseUint(path.Base(path.Dir(name)), 10, 62)
+		if err != nil {
 			return nil, fmt.Errorf("%s: its name has no index", name)
 		}
 		leaf, _ := p.File(name)
@@ -277,7 +280,7 @@ func openPackedLog(p *evidence.Pack) (*packedLog, error) {
 		}
 		l.entries = append(l.entries, e)
 	}
-	slices.SortFunc(l.entries, func(a, b ledger.Indexed) int { return int(int64(a.Index) - int64(b.Index)) })
+	slices.SortFunc(l.entries, func(a, b ledger.Indexed) int { return cmp.Compare(a.Index, b.Index) })
 	for i, e := range l.entries {
 		if e.Index != uint64(i) {
 			break

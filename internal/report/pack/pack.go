@@ -190,7 +190,7 @@ func (m *maker) manifest() ([]byte, error) {
 	for digest, active := range m.policies {
 		p.Policies = append(p.Policies, evidence.PolicySet{Digest: digest, Active: active})
 	}
-	slices.SortFunc(p.Policies, func(a, b evidence.PolicySet) int { return slices.Compare([]string{a.Digest}, []string{b.Digest}) })
+	slices.SortFunc(p.Policies, func(a, b evidence.PolicySet) int { return strings.Compare(a.Digest, b.Digest) })
 	if m.Signer == nil {
 		return nil, errors.New("the manifest is signed with the decision log's key, and that is not here")
 	}
