@@ -219,7 +219,7 @@ func (r *run) fileName(t Table, first uint64) string {
 	return fmt.Sprintf("%s-%012d%s", t, first, r.o.Format.Suffix())
 }
 
-// write writes one file, as a whole or not at all.
+// write writes the file of some entries.
 func (r *run) write(ctx context.Context, t Table, first, end uint64) (File, error) {
 	return r.put(r.fileName(t, first), func(w io.Writer) (File, error) {
 		rows, err := r.s.Write(ctx, w, r.o.Format, t, first, end)
@@ -227,6 +227,7 @@ func (r *run) write(ctx context.Context, t Table, first, end uint64) (File, erro
 	})
 }
 
+// put writes a file, as a whole or not at all.
 func (r *run) put(name string, content func(io.Writer) (File, error)) (File, error) {
 	temp, err := os.CreateTemp(r.o.Dir, ".part-*")
 	if err != nil {
@@ -234,23 +235,18 @@ func (r *run) put(name string, content func(io.Writer) (File, error)) (File, err
 	}
 	defer os.Remove(temp.Name())
 	sum := sha256.New()
-	count := &counter{}
-	f, err := content(io.MultiWriter(temp, sum, count))
+	f, err := content(io.MultiWriter(temp, sum))
+	if err == nil {
+		f.Bytes, err = temp.Seek(0, io.SeekCurrent)
+	}
 	if err == nil {
 		err = temp.Sync()
 	}
 	if err = errors.Join(err, temp.Close()); err != nil {
 		return File{}, err
 	}
-	f.Name, f.Bytes, f.SHA256 = name, count.n, hex.EncodeToString(sum.Sum(nil))
+	f.Name, f.SHA256 = name, hex.EncodeToString(sum.Sum(nil))
 	return f, os.Rename(temp.Name(), filepath.Join(r.o.Dir, name))
-}
-
-type counter struct{ n int64 }
-
-func (c *counter) Write(b []byte) (int, error) {
-	c.n += int64(len(b))
-	return len(b), nil
 }
 
 // save makes a file count.

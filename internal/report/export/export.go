@@ -140,7 +140,7 @@ func (s *Source) Write(ctx context.Context, w io.Writer, f Format, t Table, from
 	case t == Decisions:
 		return writeTable(ctx, w, f, s.Decisions.Entries(from, end), s.decisionRow)
 	case t == Activities:
-		return writeTable(ctx, w, f, s.Decisions.Entries(from, end), activityRow)
+		return writeTable(ctx, w, f, s.Decisions.Entries(from, end), s.activityRow)
 	case t == Events:
 		return writeTable(ctx, w, f, s.Authority.Entries(from, end), eventRow)
 	}

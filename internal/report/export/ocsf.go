@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -57,9 +58,9 @@ func (s *Source) writeOCSF(ctx context.Context, w io.Writer, t Table, from, end 
 	}
 	switch t {
 	case Decisions:
-		err = s.eachOCSF(ctx, s.Decisions, from, end, s.ocsfEntry, write)
+		err = eachOCSF(ctx, s.Decisions, from, end, s.ocsfEntry, write)
 	case Events:
-		err = s.eachOCSF(ctx, s.Authority, from, end, s.ocsfEvent, write)
+		err = eachOCSF(ctx, s.Authority, from, end, s.ocsfEvent, write)
 	case Findings:
 		if s.Findings == nil {
 			break
@@ -82,7 +83,7 @@ func (s *Source) writeOCSF(ctx context.Context, w io.Writer, t Table, from, end 
 	return rows, err
 }
 
-func (s *Source) eachOCSF(ctx context.Context, log Log, from, end uint64, event func(ledger.Indexed) (object, error), write func(object) error) error {
+func eachOCSF(ctx context.Context, log Log, from, end uint64, event func(ledger.Indexed) (object, error), write func(object) error) error {
 	for e, err := range log.Entries(from, end) {
 		if err == nil {
 			err = ctx.Err()
@@ -102,7 +103,7 @@ func (s *Source) eachOCSF(ctx context.Context, log Log, from, end uint64, event 
 }
 
 // base is what all events have. The type of an event is its class and activity in one number.
-func (s *Source) base(class, category int, className, categoryName string, activity int, activityName string, severity int) object {
+func base(class, category int, className, categoryName string, activity int, activityName string, severity int) object {
 	return object{
 		"class_uid": class, "class_name": className, "category_uid": category, "category_name": categoryName,
 		"activity_id": activity, "activity_name": activityName, "type_uid": class*100 + activity, "type_name": className + ": " + activityName,
@@ -112,11 +113,13 @@ func (s *Source) base(class, category int, className, categoryName string, activ
 
 var severityNames = map[int]string{1: "Informational", 2: "Low", 3: "Medium", 4: "High", 5: "Critical"}
 
+func (s *Source) product() object {
+	return object{"name": "Aver", "vendor_name": "Aver"}.set("version", s.Version)
+}
+
 // metadata says where an event comes from: the log, and the index in it.
 func (s *Source) metadata(uid, log string, index uint64, profiles ...string) object {
-	product := object{"name": "Aver", "vendor_name": "Aver"}
-	product.set("version", s.Version)
-	m := object{"version": ocsfVersion, "product": product, "uid": uid, "log_name": log, "sequence": index}
+	m := object{"version": ocsfVersion, "product": s.product(), "uid": uid, "log_name": log, "sequence": index}
 	return m.set("profiles", profiles)
 }
 
@@ -158,10 +161,8 @@ func activityOf(action string) (id int, name string) {
 	words := strings.FieldsFunc(strings.ToLower(action), func(r rune) bool { return r < 'a' || r > 'z' })
 	for i := len(words) - 1; i >= 0; i-- {
 		for _, c := range crud {
-			for _, w := range c.words {
-				if w == words[i] {
-					return c.id, c.name
-				}
+			if slices.Contains(c.words, words[i]) {
+				return c.id, c.name
 			}
 		}
 	}
@@ -272,7 +273,7 @@ func authorizations(r *aver.Record, c cited) (out []object) {
 }
 
 func (s *Source) apiActivity(p *parsed, activity int, name string, severity int, profiles ...string) object {
-	o := s.base(6003, 6, "API Activity", "Application Activity", activity, name, severity)
+	o := base(6003, 6, "API Activity", "Application Activity", activity, name, severity)
 	o["time"] = int64(p.leaf.Time)
 	o["metadata"] = s.metadata(p.leaf.ID, s.Decisions.Origin(), p.index, profiles...)
 	return o
@@ -348,7 +349,7 @@ func (s *Source) ocsfEvent(e ledger.Indexed) (object, error) {
 	if !ok {
 		activity.id, activity.name = 99, verb
 	}
-	o := s.base(3004, 3, "Entity Management", "Identity & Access Management", activity.id, activity.name, 1)
+	o := base(3004, 3, "Entity Management", "Identity & Access Management", activity.id, activity.name, 1)
 	o["time"] = int64(ev.Time)
 	o["metadata"] = s.metadata(ev.ID, s.Authority.Origin(), e.Index).set("correlation_uid", ev.Decision).set("event_code", string(ev.Type))
 	o["status_id"], o["status"] = 1, "Success"
@@ -407,9 +408,9 @@ func (s *Source) ocsfFinding(f *aver.GapFinding, fresh bool) object {
 	case fresh:
 		activity, name = 1, "Create"
 	}
-	o := s.base(2008, 2, "IAM Analysis Finding", "Findings", activity, name, severity)
+	o := base(2008, 2, "IAM Analysis Finding", "Findings", activity, name, severity)
 	o["time"] = int64(s.Now)
-	o["metadata"] = object{"version": ocsfVersion, "product": s.metadata("", "", 0)["product"], "log_name": s.Decisions.Origin()}
+	o["metadata"] = object{"version": ocsfVersion, "product": s.product(), "log_name": s.Decisions.Origin()}
 	o["status_id"], o["status"] = 1, "New"
 	switch f.State {
 	case aver.GapAccepted:

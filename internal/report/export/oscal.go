@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/aver-authz/aver"
-	"github.com/aver-authz/aver/internal/authority"
 )
 
 // oscalVersion is the version of the Open Security Controls Assessment Language that results are written in.
@@ -190,7 +189,7 @@ func (s *Source) observations(c *counted, id func(string) string, resource strin
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, v := range active(st) {
+	for _, v := range st.ActiveBundles() {
 		meta := v.Bundle.Meta()
 		props := []object{prop("bundle-digest", v.Bundle.Digest()), prop("decisions", fmt.Sprint(c.policies[v.Bundle.Name()]))}
 		for _, control := range meta.Controls {
@@ -205,15 +204,6 @@ func (s *Source) observations(c *counted, id func(string) string, resource strin
 	}
 	slices.Sort(controls)
 	return list, controls, nil
-}
-
-func active(st *authority.State) (list []*authority.BundleVersion) {
-	for _, v := range st.Bundles() {
-		if v.Active {
-			list = append(list, v)
-		}
-	}
-	return list
 }
 
 // oscalFindings adds the control gaps to a result.

@@ -2,6 +2,7 @@ package export
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,19 +157,14 @@ func join[T ~string](list []T) string {
 	return strings.Join(texts, ";")
 }
 
-// refs of a decision.
+// cited is what a decision rests on, each once.
 type cited struct{ reasons, policies, grants, exceptions, obligations []string }
 
+// add appends what is not empty and not there yet.
 func add(list *[]string, v string) {
-	if v == "" {
-		return
+	if v != "" && !slices.Contains(*list, v) {
+		*list = append(*list, v)
 	}
-	for _, old := range *list {
-		if old == v {
-			return
-		}
-	}
-	*list = append(*list, v)
 }
 
 func cite(d *aver.Decision) (c cited) {
@@ -238,8 +234,8 @@ func originOf(p *parsed) aver.Ref {
 	return aver.Ref{}
 }
 
-func activityRow(e ledger.Indexed) (row Activity, ok bool, err error) {
-	p, err := (&Source{}).parse(e)
+func (s *Source) activityRow(e ledger.Indexed) (row Activity, ok bool, err error) {
+	p, err := s.parse(e)
 	if err != nil || p.leaf.Kind != aver.KindActivity {
 		return row, false, err
 	}
