@@ -6,6 +6,7 @@ package replay
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -152,12 +153,15 @@ func Run(ctx context.Context, authorityLog, decisionLog Log, o Options) (Summary
 				return
 			}
 			// In the order of the log, so that the authority is folded once; the workers only look.
-			version, err := r.states.cited(e.Payload)
+			var cited *version
+			if !isActivity(e.Entry) {
+				cited, err = r.states.cited(e.Payload)
+			}
 			if err != nil {
 				cancel(fmt.Errorf("decision log, entry %d: %w", e.Index, err))
 				return
 			}
-			c.entries, c.versions = append(c.entries, e), append(c.versions, version)
+			c.entries, c.versions = append(c.entries, e), append(c.versions, cited)
 			if len(c.entries) == chunkSize && !send() {
 				return
 			}
@@ -287,7 +291,7 @@ func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 		return out, nil
 	}
 	if version == nil {
-		return decided{}, fmt.Errorf("it cites no authority")
+		return decided{}, errors.New("it cites no authority")
 	}
 	used := make(pdp.Usage, len(record.Decision.Counters))
 	for _, c := range record.Decision.Counters {

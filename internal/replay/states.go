@@ -2,8 +2,8 @@ package replay
 
 import (
 	"bytes"
+	"encoding/json"
 	"iter"
-	"strconv"
 	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -61,20 +61,19 @@ func newStates(log Log, whatIf func(*authority.State) *authority.State) *states 
 	return &states{log: log, whatIf: whatIf, latest: authority.New(), recent: map[uint64]*version{}}
 }
 
-// cited returns the authority that a record's payload cites, which stands at its
-// beginning in canonical form; nil if none does.
+// cited returns the authority that a record's payload cites; nil if none does. It
+// reads no further than that, which canonical records begin with: all of the record
+// is read by whoever decides it again.
 func (s *states) cited(payload []byte) (*version, error) {
-	rest, ok := bytes.CutPrefix(payload, []byte(`{"authority":{"root":"`))
-	if !ok {
+	d := json.NewDecoder(bytes.NewReader(payload))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
 		return nil, nil
 	}
-	_, rest, _ = bytes.Cut(rest, []byte(`","size":`))
-	digits, _, ok := bytes.Cut(rest, []byte{'}'})
-	size, err := strconv.ParseUint(string(digits), 10, 64)
-	if !ok || err != nil {
+	var head aver.TreeHead
+	if name, err := d.Token(); err != nil || name != "authority" || d.Decode(&head) != nil {
 		return nil, nil
 	}
-	return s.at(size)
+	return s.at(head.Size)
 }
 
 func (s *states) at(size uint64) (*version, error) {
