@@ -215,7 +215,7 @@ func (a *API) decideReviewRow(c *call) error {
 	}
 	out := decided{change: made}
 	if body.Decision == aver.ReviewRevoke && !a.settled(r.ID, i.Row) {
-		done, err := a.revokeRow(c, r.ID, i, reason)
+		done, err := a.remediate(c, reason, r.ID, revocation(i))
 		if err != nil {
 			out.NotCarriedOut = a.problemOf(err).Detail
 		} else {
@@ -236,18 +236,24 @@ func (a *API) settled(review string, row int) bool {
 	return ok && st.Settled(i, a.now())
 }
 
+// remedy is a change that carries out what was decided about a row.
+type remedy struct {
+	typ  aver.EventType
+	data any
+}
+
 // remediate makes a change that carries out what a review decided.
-func (a *API) remediate(c *call, reason, review string, typ aver.EventType, data any) (*change, error) {
-	made, err := a.o.PAP.Remediate(c.Context(), c.who(), reason, review, typ, data)
+func (a *API) remediate(c *call, reason, review string, what remedy) (*change, error) {
+	made, err := a.o.PAP.Remediate(c.Context(), c.who(), reason, review, what.typ, what.data)
 	return a.changed(c, made, err)
 }
 
-// revokeRow revokes the grant of a row, or suspends its identity.
-func (a *API) revokeRow(c *call, review string, i *authority.ReviewItem, reason string) (*change, error) {
+// revocation revokes the grant of a row, or suspends its identity.
+func revocation(i *authority.ReviewItem) remedy {
 	if i.Identity != nil {
-		return a.remediate(c, reason, review, aver.EventIdentitySuspended, *i.Identity)
+		return remedy{aver.EventIdentitySuspended, *i.Identity}
 	}
-	return a.remediate(c, reason, review, aver.EventGrantRevoked, aver.GrantRef{ID: i.Grant})
+	return remedy{aver.EventGrantRevoked, aver.GrantRef{ID: i.Grant}}
 }
 
 // remediateReviewRow carries out what was decided about a row. A grant that is to be modified is replaced by a narrower
@@ -276,51 +282,45 @@ func (a *API) remediateReviewRow(c *call) error {
 	case (body.Identity != nil) != (i.Identity != nil && i.Decided.Decision == aver.ReviewModify):
 		return &aver.RequestError{Pointer: "/identity", Reason: "is needed for an identity that is to be modified, and for nothing else"}
 	}
-	var done []*change
-	add := func(made *change, err error) bool {
-		if err != nil {
-			return false
-		}
-		done = append(done, made)
-		return true
-	}
-	var made *change
+	var todo []remedy
 	switch {
 	case body.Identity != nil:
 		if body.Identity.Ref != (aver.Ref{}) && body.Identity.Ref != *i.Identity {
 			return &aver.RequestError{Pointer: "/identity/id", Reason: fmt.Sprintf("the row is about %s", *i.Identity)}
 		}
 		body.Identity.Ref = *i.Identity
-		made, err = a.remediate(c, reason, r.ID, aver.EventIdentityUpdated, *body.Identity)
-		add(made, err)
+		todo = []remedy{{aver.EventIdentityUpdated, *body.Identity}}
 	case body.Replacement != nil:
-		g := *body.Replacement
-		if old, ok := a.state().Grant(i.Grant); ok { // what it has to have in common with the other need not be sent
-			if g.From.IsZero() && g.To.IsZero() && g.Parent == "" {
-				g.From, g.To, g.Parent = old.From, old.To, old.Parent
-			}
-			if g.Purpose == "" {
-				g.Purpose = old.Purpose
-			}
-			if g.Revokers == nil {
-				g.Revokers = old.Revokers
-			}
-		}
-		if g.ID == "" {
-			g.ID = randomID("g-")
-		}
-		if made, err = a.remediate(c, reason, r.ID, aver.EventGrantIssued, g); !add(made, err) {
-			break
-		}
-		fallthrough
+		todo = []remedy{{aver.EventGrantIssued, a.replacement(i, *body.Replacement)}, revocation(i)}
 	default:
-		made, err = a.revokeRow(c, r.ID, i, reason)
-		add(made, err)
+		todo = []remedy{revocation(i)}
 	}
-	if err != nil {
-		return err
+	done := make([]*change, len(todo))
+	for n, what := range todo {
+		if done[n], err = a.remediate(c, reason, r.ID, what); err != nil {
+			return err
+		}
 	}
 	return c.writeJSON(http.StatusOK, map[string]any{"remediation": done})
+}
+
+// replacement is a grant in place of that of a row. What the two must have in common need not be sent.
+func (a *API) replacement(i *authority.ReviewItem, g aver.Grant) aver.Grant {
+	if old, ok := a.state().Grant(i.Grant); ok {
+		if g.From.IsZero() && g.To.IsZero() && g.Parent == "" {
+			g.From, g.To, g.Parent = old.From, old.To, old.Parent
+		}
+		if g.Purpose == "" {
+			g.Purpose = old.Purpose
+		}
+		if g.Revokers == nil {
+			g.Revokers = old.Revokers
+		}
+	}
+	if g.ID == "" {
+		g.ID = randomID("g-")
+	}
+	return g
 }
 
 // acknowledgeReview acknowledges rows as their owner: those that the body names, or all that are theirs and decided.
