@@ -172,13 +172,8 @@ func (r *reader) broken(g *authority.Grant) string {
 
 // itsPolicies lists the policies that decided.
 func (r *reader) itsPolicies(page *Page, t *tally) {
-	q := page.ask(page.id(), "Which policies constrain it?")
+	q := page.ask("J2", "Which policies constrain it?")
 	r.policies(q, t)
-}
-
-// id is the requirement that a page answers.
-func (p *Page) id() string {
-	return map[string]string{Decision: "J1", Agent: "J2", Workflow: "J3", Partner: "J4"}[p.Kind]
 }
 
 func (r *reader) policies(q *Question, t *tally) {
@@ -196,13 +191,11 @@ func (r *reader) policies(q *Question, t *tally) {
 	}
 	q.Points = few(points)
 	bundles := map[string]bool{}
-	for id := range t.policies {
-		name, _, _ := strings.Cut(id, "/")
-		bundles[name] = true
-	}
-	for id := range t.gates {
-		name, _, _ := strings.Cut(id, "/")
-		bundles[name] = true
+	for _, counts := range []map[string]uint64{t.policies, t.gates} {
+		for id := range counts {
+			name, _, _ := strings.Cut(id, "/")
+			bundles[name] = true
+		}
 	}
 	for _, v := range r.st.ActiveBundles() {
 		if !bundles[v.Bundle.Name()] {
@@ -362,11 +355,10 @@ func outcomesKnown(q *Question, t *tally) {
 	default:
 		q.say("The end of each was reported.")
 	}
-	for code, n := range t.findings {
-		q.Points = append(q.Points, fmt.Sprintf("%s: %s", code, plural(n, "time", "times")))
+	for _, code := range most(t.findings) {
+		q.point("%s: %s", code, plural(t.findings[code], "time", "times"))
 		q.wrong()
 	}
-	slices.Sort(q.Points)
 	for _, e := range t.lapsed {
 		q.entry(e.index, e.id, "%s", e.text)
 		q.wrong()

@@ -80,10 +80,9 @@ func (r *reader) control(ctx context.Context, page *Page, id, question string, a
 		}
 	}
 	q.Points = few(q.Points)
-	switch {
-	case open+accepted == 0:
+	if open+accepted == 0 {
 		q.say("No control gap was found.")
-	default:
+	} else {
 		q.say("%s open, %d accepted.", plural(uint64(open), "control gap is", "control gaps are"), accepted)
 	}
 	for _, u := range report.Unknown {
@@ -96,8 +95,8 @@ func (r *reader) control(ctx context.Context, page *Page, id, question string, a
 }
 
 // retained answers for how long records are kept.
-func (r *reader) retained(page *Page, id string) {
-	q := page.ask(id, "Are the records retained?")
+func (r *reader) retained(page *Page) {
+	q := page.ask("J3", "Are the records retained?")
 	if r.read.Since != 0 {
 		q.say("The log goes back to %s.", r.read.Since)
 	}

@@ -38,12 +38,11 @@ type tally struct {
 	exceptions map[string]uint64
 	used       pdp.Usage
 
-	ids        map[string]bool // of those that allowed something, to know their activities
-	many       bool            // more than are kept
-	ended      uint64          // of those: with a reported end
-	lapsed     []entry
-	findings   map[aver.FindingCode]uint64
-	activities uint64
+	ids      map[string]bool // of those that allowed something, to know their activities
+	many     bool            // more than are kept
+	ended    uint64          // of those: with a reported end
+	lapsed   []entry
+	findings map[aver.FindingCode]uint64
 }
 
 // entry is an entry of the decision log.
@@ -255,7 +254,6 @@ func (t *tally) activity(index uint64, a *aver.Activity) {
 	if !known {
 		return
 	}
-	t.activities++
 	if a.Status.Ends() && !ended {
 		t.ids[a.EvaluationID] = true
 		t.ended++

@@ -3,7 +3,6 @@ package onepage
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/aver-authz/aver"
@@ -37,7 +36,7 @@ func (r *reader) workflow(ctx context.Context, page *Page, name string) error {
 		return err
 	}
 	r.undisturbed(page, t)
-	r.retained(page, "J3")
+	r.retained(page)
 	return r.control(ctx, page, "J3", "Which control gaps are open about those who act in it?", func(f *aver.GapFinding) bool {
 		if t.actors[f.Subject.Ref] != nil || t.delegated[f.Subject.ID] != nil && f.Subject.Kind == "grant" {
 			return true
@@ -112,7 +111,7 @@ func (r *reader) actors(page *Page, t *tally) {
 }
 
 func (r *reader) delegations(page *Page, t *tally) {
-	q := page.ask(page.id(), "Where is authority delegated?")
+	q := page.ask("J3", "Where is authority delegated?")
 	if t.decisions == 0 {
 		q.dontKnow("there is no decision by which that would show")
 		return
@@ -146,12 +145,11 @@ func (r *reader) delegations(page *Page, t *tally) {
 
 // undisturbed answers whether evidence can be had without disturbing the service.
 func (r *reader) undisturbed(page *Page, t *tally) {
-	q := page.ask(page.id(), "Can evidence be produced without disruption?")
+	q := page.ask("J3", "Can evidence be produced without disruption?")
 	q.say("Yes: this page was made from the logs alone, of %d events and %d entries. Making it changed no decision and no policy.", r.read.AuthoritySize, r.read.DecisionsSize)
-	q.point("the root of the authority log is %s, that of the decision log %s: compare them with what you hold", r.read.AuthorityRoot, r.read.DecisionsRoot)
 	q.point("both logs can be copied and checked elsewhere: aver verify, docs/verifying.md")
+	q.point("the root of the authority log is %s, that of the decision log %s: compare them with what you hold", r.read.AuthorityRoot, r.read.DecisionsRoot)
 	if t.decisions > 0 {
 		q.entry(t.last.index, t.last.id, "the latest record that was read")
 	}
-	slices.Sort(q.Points)
 }
