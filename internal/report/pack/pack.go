@@ -98,20 +98,13 @@ func Make(ctx context.Context, s Source, r Request, w io.Writer) (Summary, error
 	if err := m.choose(ctx); err != nil {
 		return Summary{}, err
 	}
+	if err := m.population(); err != nil {
+		return Summary{}, err
+	}
 	for _, step := range []func(context.Context) error{m.cite, m.cosigned, m.readEvents, m.redact, m.erased, m.entries, m.heads, m.reports, m.frames} {
 		if err := step(ctx); err != nil {
 			return Summary{}, err
 		}
-	}
-	if r.Population != nil {
-		var indexes []uint64
-		for _, d := range m.decisions {
-			indexes = append(indexes, d.Index)
-		}
-		if _, err := drawnFrom(r.Population, s.DecisionsKey, indexes); err != nil {
-			return Summary{}, bad("the population: %v", err)
-		}
-		m.files[evidence.PopulationFile] = r.Population
 	}
 	m.files[evidence.ReadmeFile] = []byte(readme)
 	manifest, err := m.manifest()
@@ -154,14 +147,11 @@ func (r *Request) check() error {
 }
 
 func purposes() string {
-	ids := ""
+	ids := make([]string, len(evidence.Purposes))
 	for i, p := range evidence.Purposes {
-		if i > 0 {
-			ids += ", "
-		}
-		ids += p.ID
+		ids[i] = p.ID
 	}
-	return ids
+	return strings.Join(ids, ", ")
 }
 
 // manifest is the last file, about all others.

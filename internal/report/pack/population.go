@@ -6,9 +6,26 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/evidence"
 	"github.com/aver-authz/aver/internal/report/sample"
 )
+
+// population packs the population that was brought, if all decisions are of it.
+func (m *maker) population() error {
+	if m.r.Population == nil {
+		return nil
+	}
+	var indexes []uint64
+	for _, d := range m.decisions {
+		indexes = append(indexes, d.Index)
+	}
+	if _, err := drawnFrom(m.r.Population, m.DecisionsKey, indexes); err != nil {
+		return bad("the population: %v", err)
+	}
+	m.files[evidence.PopulationFile] = m.r.Population
+	return nil
+}
 
 // Population adds a check of the population that a pack says its decisions were
 // drawn from, if it says so.
@@ -35,6 +52,10 @@ func Population(p *evidence.Pack, r *evidence.Report) {
 // drawnFrom checks that decisions are rows of a population, as aver sample
 // population writes it, that is complete and of the log with a key.
 func drawnFrom(population []byte, key string, decisions []uint64) (string, error) {
+	// The page reads it, too, and must read the same: no member twice, and nothing after.
+	if _, err := aver.ParseJSON(population, aver.Limits{Bytes: len(population), Members: len(population)}); err != nil {
+		return "", fmt.Errorf("it is no population: %w", err)
+	}
 	var d sample.Document
 	decoder := json.NewDecoder(bytes.NewReader(population))
 	decoder.DisallowUnknownFields()

@@ -83,6 +83,17 @@ func TestPopulationOfAPack(t *testing.T) {
 			d.Proof.Nodes = append(d.Proof.Nodes, sample.Node{Level: 0, N: 50})
 		},
 	}
+	for name, text := range map[string]string{
+		"nothing ends it": string(text(t, d)) + "}",
+		"rows twice":      strings.Replace(string(text(t, d)), `"rows":`, `"rows":[],"rows":`, 1),
+	} {
+		content := c.resigned(t, good, func(files map[string][]byte, _ *evidence.Predicate) {
+			files[evidence.PopulationFile] = []byte(text)
+		})
+		if _, r := open(t, content, c.DecisionsKey); r.OK || r.Integrity {
+			t.Errorf("%s: the pack is said to be whole", name)
+		}
+	}
 	var names []string
 	for name, edit := range cases {
 		names = append(names, name)
