@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"time"
 
@@ -32,12 +31,12 @@ type directory struct {
 	indexing func() (show func(index.Status), wipe func()) // shows how far making it is
 }
 
-func openDirectory(path string) (*directory, error) {
+func (c *cli) openDirectory(path string) (*directory, error) {
 	logs, err := datadir.OpenReaders(path)
 	if err != nil {
 		return nil, err
 	}
-	return &directory{path: path, logs: logs, indexing: (&cli{err: io.Discard}).indexing}, nil
+	return &directory{path: path, logs: logs, indexing: c.indexing}, nil
 }
 
 func (d *directory) close() {

@@ -23,11 +23,16 @@ import (
 // parseQuery reads a query from arguments, and shows a mistake under the query.
 func parseQuery(args []string) (*query.Query, error) {
 	q, err := query.Parse(strings.Join(args, " "))
+	return q, withCaret(err)
+}
+
+// withCaret adds to what is wrong with a query where it is.
+func withCaret(err error) error {
 	var bad *query.Error
 	if errors.As(err, &bad) {
-		return nil, fmt.Errorf("%w\n  %s", err, strings.ReplaceAll(bad.Caret(), "\n", "\n  "))
+		return fmt.Errorf("%w\n  %s", err, strings.ReplaceAll(bad.Caret(), "\n", "\n  "))
 	}
-	return q, err
+	return err
 }
 
 // searched is a search index that a command opened.

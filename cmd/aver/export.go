@@ -62,7 +62,7 @@ Exit status: 0 done; 1 with --check, a file is not what the manifest says; 2 cou
 		if data == "" {
 			return errNoData
 		}
-		d, err := openDirectory(data)
+		d, err := c.openDirectory(data)
 		if err != nil {
 			return err
 		}

@@ -115,14 +115,19 @@ func readGaps(ctx context.Context, s source, thresholds string) (*aver.GapReport
 	return nil, fmt.Errorf("control gaps can't be found in %T", s)
 }
 
+// readThresholds reads a file of thresholds; "" stands for those that ship.
+func readThresholds(file string) (*gaps.Thresholds, error) {
+	if file == "" {
+		return gaps.Defaults(), nil
+	}
+	return gaps.ReadThresholds(file)
+}
+
 // gaps finds what both logs hold.
 func (d *directory) gaps(ctx context.Context, file string) (*aver.GapReport, error) {
-	thresholds := gaps.Defaults()
-	if file != "" {
-		var err error
-		if thresholds, err = gaps.ReadThresholds(file); err != nil {
-			return nil, err
-		}
+	thresholds, err := readThresholds(file)
+	if err != nil {
+		return nil, err
 	}
 	return gaps.Find(ctx, verify.Follow(d.logs.Authority), d.logs.Decisions, thresholds, aver.TimeOf(time.Now()))
 }
@@ -141,13 +146,11 @@ func (c *cli) printGaps(report *aver.GapReport, wish *gapWish) error {
 		if err := c.printJSON(found); err != nil {
 			return err
 		}
-	} else {
-		c.writeGaps(report, found)
-	}
-	if c.json {
 		for _, u := range report.Unknown {
 			fmt.Fprintln(c.err, strings.Join(strings.Fields("unknown: "+u.Gap+" "+u.Rule+": "+u.Text), " "))
 		}
+	} else {
+		c.writeGaps(report, found)
 	}
 	if bad {
 		return &wrongError{}
@@ -189,7 +192,7 @@ func (c *cli) writeGaps(report *aver.GapReport, found []aver.GapFinding) {
 	for _, u := range report.Unknown {
 		c.printf("unknown: %s %s: %s\n", u.Gap, u.Rule, u.Text)
 	}
-	c.printf("%s of %s found in %s and %s, as of %s\n", fmt.Sprint(len(found)), plural(uint64(len(report.Findings)), "control gap", "control gaps"),
+	c.printf("%d of %s found in %s and %s, as of %s\n", len(found), plural(uint64(len(report.Findings)), "control gap", "control gaps"),
 		plural(report.Authority, "event", "events"), plural(report.Decisions, "entry", "entries"), report.AsOf)
 }
 

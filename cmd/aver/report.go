@@ -115,12 +115,9 @@ func (c *cli) printReport(ctx context.Context, s source, kind, of, html, thresho
 
 // report makes a page from both logs.
 func (d *directory) report(ctx context.Context, kind, of, file string) (*onepage.Page, error) {
-	thresholds := gaps.Defaults()
-	if file != "" {
-		var err error
-		if thresholds, err = gaps.ReadThresholds(file); err != nil {
-			return nil, err
-		}
+	thresholds, err := readThresholds(file)
+	if err != nil {
+		return nil, err
 	}
 	if kind == onepage.Decision {
 		if _, err := d.find(of); err != nil { // waits for one that was just made

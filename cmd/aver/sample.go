@@ -16,7 +16,6 @@ import (
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/client"
-	"github.com/aver-authz/aver/internal/query"
 	"github.com/aver-authz/aver/internal/report/sample"
 )
 
@@ -199,17 +198,14 @@ func (s *sampled) close() {
 
 // open opens what the flags name.
 func (f *populationFlags) open(c *cli) (*sampled, error) {
-	switch {
-	case f.data != "" && f.server != "":
-		return nil, errors.New("give --server or --data, not both")
-	case f.data != "":
-		dir, err := openDirectory(f.data)
-		return &sampled{c: c, dir: dir}, err
-	case f.server == "" && c.env("AVER_SERVER") == "":
-		return nil, errors.New("nothing to read was named: give --server URL (or set AVER_SERVER) or --data DIR")
+	s, _, err := c.source(&f.target)
+	if err != nil {
+		return nil, err
 	}
-	server, err := c.connect(&f.target)
-	return &sampled{c: c, server: server}, err
+	what := &sampled{c: c}
+	what.server, _ = s.(*client.Client)
+	what.dir, _ = s.(*directory)
+	return what, nil
 }
 
 // decisions is the decision log of a data directory, for populations.
@@ -252,17 +248,17 @@ func (s *sampled) fix(ctx context.Context, f *populationFlags) (*sample.Document
 	wish.Progress = func(done, total int64) { show("asking the query", done, total) }
 	d, err := s.dir.decisions().Fix(ctx, wish)
 	wipe()
-	var bad *query.Error
-	if errors.As(err, &bad) {
-		return nil, fmt.Errorf("%w\n%s", err, bad.Caret())
-	}
-	return d, err
+	return d, withCaret(err)
 }
 
 func readDocument(text []byte) (*sample.Document, error) {
 	var d sample.Document
-	if err := json.Unmarshal(text, &d); err != nil || d.Proof == nil {
-		return nil, fmt.Errorf("this is no population: %w", errors.Join(err))
+	err := json.Unmarshal(text, &d)
+	if err == nil && d.Proof == nil {
+		err = errors.New("it has no proof")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("this is no population: %w", err)
 	}
 	return &d, nil
 }

@@ -42,7 +42,7 @@ Exit status: 0 nothing wrong; 1 something is wrong, and it is named; 2 the check
 		}
 		what := &sampled{c: c}
 		if data != "" {
-			if what.dir, err = openDirectory(data); err != nil {
+			if what.dir, err = c.openDirectory(data); err != nil {
 				return err
 			}
 			defer what.close()

@@ -301,7 +301,7 @@ index up by itself.`,
 			return errors.New("aver index rebuild needs --data DIR")
 		}
 		ctx := cmd.Context()
-		d, err := openDirectory(data)
+		d, err := c.openDirectory(data)
 		if err != nil {
 			return err
 		}
@@ -320,7 +320,7 @@ index up by itself.`,
 		defer x.Close()
 		show, wipe := c.progress("entries")
 		start := time.Now()
-		err = x.Refresh(ctx, func(s index.Status) { show(c.rate(start, s), int64(s.Indexed), int64(s.Log)) })
+		err = x.Refresh(ctx, func(s index.Status) { show(indexRate(start, s), int64(s.Indexed), int64(s.Log)) })
 		wipe()
 		if err != nil {
 			return err
@@ -340,8 +340,8 @@ index up by itself.`,
 	return cmd
 }
 
-// rate is how fast the index is made.
-func (c *cli) rate(start time.Time, s index.Status) string {
+// indexRate is how fast the index is made.
+func indexRate(start time.Time, s index.Status) string {
 	return fmt.Sprintf("indexing, %.0f a second", float64(s.Indexed)/max(time.Since(start).Seconds(), 0.001))
 }
 
@@ -349,5 +349,5 @@ func (c *cli) rate(start time.Time, s index.Status) string {
 func (c *cli) indexing() (show func(index.Status), wipe func()) {
 	bar, wipe := c.progress("entries")
 	start := time.Now()
-	return func(s index.Status) { bar(c.rate(start, s), int64(s.Indexed), int64(s.Log)) }, wipe
+	return func(s index.Status) { bar(indexRate(start, s), int64(s.Indexed), int64(s.Log)) }, wipe
 }

@@ -65,11 +65,10 @@ func (c *cli) source(t *target) (s source, done func(), err error) {
 	case t.data != "" && t.server != "":
 		return nil, nil, errors.New("give --server or --data, not both")
 	case t.data != "":
-		d, err := openDirectory(t.data)
+		d, err := c.openDirectory(t.data)
 		if err != nil {
 			return nil, nil, err
 		}
-		d.indexing = c.indexing
 		return d, d.close, nil
 	case t.server == "" && c.env("AVER_SERVER") == "":
 		return nil, nil, errors.New("nothing to read was named: give --server URL (or set AVER_SERVER) or --data DIR")
