@@ -27,9 +27,12 @@ func (a *API) findGaps(c *call) (*aver.GapReport, error) {
 // listGaps answers with what is found now, filtered. What is unknown is always told.
 func (a *API) listGaps(c *call) error {
 	q := c.URL.Query()
-	for name, known := range map[string][]string{"gap": aver.Gaps(), "severity": texts(aver.Severities()), "state": texts(aver.GapStates())} {
-		if v := q.Get(name); v != "" && !slices.Contains(known, v) {
-			return badParameter(name, "one of %q", known)
+	for _, p := range []struct {
+		name  string
+		known []string
+	}{{"gap", aver.Gaps()}, {"severity", texts(aver.Severities())}, {"state", texts(aver.GapStates())}} {
+		if v := q.Get(p.name); v != "" && !slices.Contains(p.known, v) {
+			return badParameter(p.name, "one of %q", p.known)
 		}
 	}
 	report, err := a.findGaps(c)

@@ -35,7 +35,7 @@ func (a *API) readSubmission(c *call) (*submission, error) {
 		return nil, err
 	}
 	sub := &submission{key: c.Header.Get("Idempotency-Key")}
-	if sub.reason, err = text(body, "reason"); err != nil {
+	if sub.reason, err = text(body, "", "reason"); err != nil {
 		return nil, err
 	}
 	if sub.callback, err = a.readCallback(c, body["callback"]); err != nil {
@@ -93,10 +93,11 @@ func (s *submission) explain(why string) {
 	}
 }
 
-func text(object map[string]any, name string) (string, error) {
+// text is a member that is a string, "" if it is not there. Pointer is where the object stands.
+func text(object map[string]any, pointer, name string) (string, error) {
 	s, ok := object[name].(string)
 	if !ok && object[name] != nil {
-		return "", &aver.RequestError{Pointer: "/" + name, Reason: "must be a string"}
+		return "", &aver.RequestError{Pointer: pointer + "/" + name, Reason: "must be a string"}
 	}
 	return s, nil
 }
@@ -165,13 +166,16 @@ func (a *API) denied(c *call, pointer string, denial any) (*aver.Record, error) 
 		return nil, arap(http.StatusGone, "expired_denial", "decision %s is older than an hour: ask for a decision again", evaluation)
 	}
 	// What is echoed must be what was answered.
-	for name, want := range map[string]aver.Time{"evaluated_at": record.Time, "expires_at": record.Time + aver.RequestableFor} {
-		if object[name] == nil {
+	for _, echoed := range []struct {
+		name string
+		want aver.Time
+	}{{"evaluated_at", record.Time}, {"expires_at", record.Time + aver.RequestableFor}} {
+		if object[echoed.name] == nil {
 			continue
 		}
-		s, _ := object[name].(string)
-		if got, err := aver.ParseTime(s); err != nil || got != want {
-			return nil, arap(http.StatusBadRequest, "invalid_denial_binding", "%s of the denial is not that of decision %s, %s", name, evaluation, want)
+		s, _ := object[echoed.name].(string)
+		if got, err := aver.ParseTime(s); err != nil || got != echoed.want {
+			return nil, arap(http.StatusBadRequest, "invalid_denial_binding", "%s of the denial is not that of decision %s, %s", echoed.name, evaluation, echoed.want)
 		}
 	}
 	return record, nil
@@ -187,10 +191,12 @@ func (a *API) readCallback(c *call, v any) (*aver.ApprovalCallback, error) {
 		return nil, &aver.RequestError{Pointer: "/callback", Reason: "must be an object"}
 	}
 	out := &aver.ApprovalCallback{}
-	for name, into := range map[string]*string{"endpoint": &out.Endpoint, "state": &out.State} {
-		if *into, ok = object[name].(string); !ok && object[name] != nil {
-			return nil, &aver.RequestError{Pointer: "/callback/" + name, Reason: "must be a string"}
-		}
+	var err error
+	if out.Endpoint, err = text(object, "/callback", "endpoint"); err != nil {
+		return nil, err
+	}
+	if out.State, err = text(object, "/callback", "state"); err != nil {
+		return nil, err
 	}
 	if object["events"] != nil {
 		list, ok := object["events"].([]any)
