@@ -26,10 +26,12 @@ type Finder struct {
 // awaitIndex bounds how long a search waits for the index to reach what was recorded before it was asked.
 const awaitIndex = time.Second
 
+func noIndex() error { return notFound("this server keeps no search index (--no-index)") }
+
 // index returns the index once it has what was recorded when the caller asked, or after a while as far as it goes.
 func (a *API) index(c *call) (*index.Index, error) {
 	if a.o.Finder == nil {
-		return nil, &problem{Slug: "not-found", Status: http.StatusNotFound, Detail: "this server keeps no search index (--no-index)"}
+		return nil, noIndex()
 	}
 	x := a.o.Finder.Index()
 	if x == nil {
@@ -63,10 +65,11 @@ func (a *API) query(c *call) (*query.Query, error) {
 		if values.Has("q") {
 			return nil, badParameter("saved", "send ?q= or ?saved=, not both")
 		}
-		if a.o.Finder == nil {
-			return nil, notFound("this server keeps no search index (--no-index)")
+		all, err := a.saved()
+		if err != nil {
+			return nil, err
 		}
-		q, err := a.o.Finder.Saved.Get(saved)
+		q, err := all.Get(saved)
 		if err != nil {
 			return nil, notFound("%v", err)
 		}
@@ -237,7 +240,7 @@ func (a *API) trail(c *call) error {
 
 func (a *API) saved() (*index.Saved, error) {
 	if a.o.Finder == nil {
-		return nil, notFound("this server keeps no search index (--no-index)")
+		return nil, noIndex()
 	}
 	return a.o.Finder.Saved, nil
 }
@@ -302,11 +305,11 @@ func (a *API) deleteSearch(c *call) error {
 
 // indexStatus says how far the index goes.
 func (a *API) indexStatus(c *call) error {
-	if a.o.Finder == nil || a.o.Finder.Index() == nil {
-		_, err := a.index(c)
+	x, err := a.index(c)
+	if err != nil {
 		return err
 	}
-	s := a.o.Finder.Index().Status()
+	s := x.Status()
 	return c.writeJSON(http.StatusOK, struct {
 		index.Status
 		Lag uint64 `json:"lag"`

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -36,7 +37,7 @@ func (a *API) makePack(c *call) error {
 		return err
 	}
 	if len(body.Decisions) > maxPacked || body.Limit > maxPacked {
-		return &aver.RequestError{Pointer: "", Reason: "a server packs at most 2000 decisions; aver pack --data packs more"}
+		return &aver.RequestError{Pointer: "", Reason: fmt.Sprintf("a server packs at most %d decisions; aver pack --data packs more", maxPacked)}
 	}
 	r := pack.Request{
 		Query: body.Query, Decisions: body.Decisions, Limit: body.Limit, Form: body.Form, WithEngine: body.WithEngine,

@@ -110,8 +110,8 @@ func delegation(st *authority.State, g *authority.Grant) map[string]any {
 	return map[string]any{"on_behalf_of": map[string]any{"type": from.Type, "id": from.ID}, "delegation": chain}
 }
 
-// LastUse is the newest decision that allowed something to somebody, or under a grant.
-type LastUse struct {
+// lastUse is the newest decision that allowed something to somebody, or under a grant.
+type lastUse struct {
 	EvaluationID string    `json:"evaluation_id,omitempty"` // "": there is none among those that were searched
 	Time         aver.Time `json:"time,omitzero"`
 	Searched     uint64    `json:"searched"` // entries of the decision log
@@ -120,9 +120,9 @@ type LastUse struct {
 // quoted writes a value of a query for what it is, without stars or escapes in it.
 var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `*`, `\*`)
 
-// lastUse finds the last use of a grant, or what an identity last did; nil where decisions can't be searched, or not for
+// findLastUse finds the last use of a grant, or what an identity last did; nil where decisions can't be searched, or not for
 // such an id.
-func (a *API) lastUse(ctx context.Context, i *authority.ReviewItem) (*LastUse, error) {
+func (a *API) findLastUse(ctx context.Context, i *authority.ReviewItem) (*lastUse, error) {
 	if a.o.Finder == nil {
 		return nil, nil
 	}
@@ -145,7 +145,7 @@ func (a *API) lastUse(ctx context.Context, i *authority.ReviewItem) (*LastUse, e
 	if err != nil {
 		return nil, err
 	}
-	out := &LastUse{Searched: found.Indexed}
+	out := &lastUse{Searched: found.Indexed}
 	for _, at := range found.Entries {
 		text, err := a.o.Decisions.Leaf(at)
 		if err != nil {

@@ -34,7 +34,7 @@ type reviewRow struct {
 	Settled bool       `json:"settled"`           // nothing is left to be carried out
 	Seen    string     `json:"seen"`              // digest of the facts, for a decision about them
 	Reach   *reach     `json:"reach,omitempty"`
-	LastUse *LastUse   `json:"last_use,omitempty"`
+	LastUse *lastUse   `json:"last_use,omitempty"`
 }
 
 // rowFacts are what a reviewer decides about.
@@ -159,7 +159,7 @@ func (a *API) getReviewRow(c *call) error {
 	if row.Reach, err = a.reach(c.Context(), i); err != nil {
 		return err
 	}
-	if row.LastUse, err = a.lastUse(c.Context(), i); err != nil {
+	if row.LastUse, err = a.findLastUse(c.Context(), i); err != nil {
 		return err
 	}
 	return c.writeJSON(http.StatusOK, row)
