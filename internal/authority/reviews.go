@@ -207,7 +207,7 @@ func (s *State) reviewRows(scope *aver.ReviewScope, now aver.Time) ([]aver.Revie
 		}
 	}
 	for _, g := range s.Grants() {
-		if g.stands(now) && (scope.Of == aver.ReviewAll || parties[g.From] || parties[g.To]) {
+		if g.Stands(now) && (scope.Of == aver.ReviewAll || parties[g.From] || parties[g.To]) {
 			rows = append(rows, aver.ReviewRow{Row: len(rows) + 1, Grant: g.ID, Event: g.Event})
 		}
 	}
@@ -220,7 +220,9 @@ func (s *State) reviewRows(scope *aver.ReviewScope, now aver.Time) ([]aver.Revie
 	return rows, nil
 }
 
-func (g *Grant) stands(now aver.Time) bool {
+// Stands tells whether a grant is neither revoked nor over at a time. It may not
+// have begun, and what is above it in its chain may not stand.
+func (g *Grant) Stands(now aver.Time) bool {
 	return g.Revoked == nil && (g.Expires == 0 || now < g.Expires)
 }
 
@@ -430,7 +432,7 @@ func (s *State) Settled(i *ReviewItem, now aver.Time) bool {
 		return !ok || known.Status == aver.Retired
 	}
 	g, ok := s.grants.get(i.Grant)
-	return !ok || !g.stands(now)
+	return !ok || !g.Stands(now)
 }
 
 func (s *State) reviewClosed(ref *aver.ReviewRef, m Mark) error {

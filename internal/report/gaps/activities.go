@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
 )
 
 // openPermit is a permit of which no end was reported yet.
@@ -138,11 +139,16 @@ func (r *reporter) standingActivities() {
 	})
 }
 
+// givesAccess tells whether a credential is neither revoked nor over at a time.
+func givesAccess(c *authority.Credential, now aver.Time) bool {
+	return c.Revoked == nil && (c.Expires == 0 || now < c.Expires)
+}
+
 // valid tells whether a credential still gives access, as far as is known.
 func (r *reporter) valid(name string) bool {
 	c, ok := r.st.CredentialNamed(name)
 	if !ok {
 		return true // a token's identity, or authentication was switched off
 	}
-	return c.Revoked == nil && (c.Expires == 0 || r.now < c.Expires)
+	return givesAccess(c, r.now)
 }

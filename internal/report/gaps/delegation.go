@@ -106,7 +106,7 @@ func (s *Scanner) chainOf(d *decided) {
 // standingDelegation finds what holds of the grants at the moment, for I3.
 func (r *reporter) standingDelegation() {
 	for _, g := range r.st.Grants() {
-		if g.Revoked != nil || g.Expires != 0 && g.Expires <= r.now {
+		if !g.Stands(r.now) {
 			continue
 		}
 		if g.Purpose == "" {

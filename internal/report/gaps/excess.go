@@ -21,7 +21,7 @@ func (r *reporter) standingExcess() {
 	}
 	// What was let go of may have been used: then nothing is said to be unused.
 	for _, g := range r.st.Grants() {
-		if r.grants.dropped == 0 && g.Revoked == nil && (g.Expires == 0 || r.now < g.Expires) && g.NotBefore <= r.now {
+		if r.grants.dropped == 0 && g.Stands(r.now) && g.NotBefore <= r.now {
 			r.grant(g, known)
 		}
 	}
@@ -31,7 +31,7 @@ func (r *reporter) standingExcess() {
 		}
 	}
 	for _, c := range r.st.Credentials() {
-		if r.credentials.dropped == 0 && c.Role == aver.RoleAdmin && c.Revoked == nil && (c.Expires == 0 || r.now < c.Expires) {
+		if r.credentials.dropped == 0 && c.Role == aver.RoleAdmin && givesAccess(c, r.now) {
 			r.administrator(c)
 		}
 	}
@@ -261,7 +261,7 @@ func (r *reporter) administrator(c *authority.Credential) {
 func (r *reporter) conflicts(known map[string]bool) {
 	held, given := map[aver.Ref][]*authority.Grant{}, map[aver.Ref][]*authority.Grant{}
 	for _, g := range r.st.Grants() {
-		if g.Revoked != nil || g.Expires != 0 && g.Expires <= r.now || g.NotBefore > r.now {
+		if !g.Stands(r.now) || g.NotBefore > r.now {
 			continue
 		}
 		held[g.To] = append(held[g.To], g)

@@ -120,7 +120,7 @@ func (r *reporter) standingMachines() {
 		}
 	}
 	for _, c := range r.st.Credentials() {
-		if c.Revoked != nil || c.Expires != 0 && c.Expires <= r.now {
+		if !givesAccess(c, r.now) {
 			continue
 		}
 		kind := aver.KindUnknown

@@ -94,7 +94,7 @@ func (r *reader) whatItIs(page *Page, ref aver.Ref, i *authority.Identity, t *ta
 func (r *reader) itsAuthority(page *Page, ref aver.Ref, t *tally) []*authority.Grant {
 	var held []*authority.Grant
 	for _, g := range r.st.Grants() {
-		if g.To == ref && g.Revoked == nil && (g.Expires == 0 || r.Now < g.Expires) {
+		if g.To == ref && g.Stands(r.Now) {
 			held = append(held, g)
 		}
 	}

@@ -153,7 +153,7 @@ func (r *reader) delegationControlled(page *Page, theirs map[aver.Ref]bool, whol
 	q := page.ask("J4", "Is delegation controlled?")
 	var standing, endless int
 	for _, g := range r.st.Grants() {
-		if g.Revoked != nil || g.Expires != 0 && g.Expires <= r.Now || !whole && !theirs[g.From] && !theirs[g.To] {
+		if !g.Stands(r.Now) || !whole && !theirs[g.From] && !theirs[g.To] {
 			continue
 		}
 		standing++
