@@ -131,15 +131,18 @@ var fieldsByName = func() map[string]*FieldInfo {
 	return m
 }()
 
-var fieldNames = func() map[Field]string {
-	m := map[Field]string{}
+var fieldsByNumber = func() map[Field]FieldInfo {
+	m := map[Field]FieldInfo{}
 	for _, f := range fields {
-		m[f.Field] = f.Name
+		m[f.Field] = f
 	}
 	return m
 }()
 
-func (f Field) String() string { return fieldNames[f] }
+func (f Field) String() string { return fieldsByNumber[f].Name }
+
+// IsRef reports whether the field's values have a type and an id.
+func (f Field) IsRef() bool { return fieldsByNumber[f].sort == ref }
 
 // attributeRoots are what the name of an attribute begins with.
 var attributeRoots = []string{"subject.", "action.", "resource.", "context."}

@@ -34,27 +34,19 @@ func (p Pattern) Match(s string) bool {
 	if len(s) < len(p.parts[0])+len(p.parts[last]) || !strings.HasPrefix(s, p.parts[0]) || !strings.HasSuffix(s, p.parts[last]) {
 		return false
 	}
-	s = s[len(p.parts[0]) : len(s)-len(p.parts[last])]
-	for _, part := range p.parts[1:last] {
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(part):]
-	}
-	return true
+	return Pattern{p.parts[1:last]}.contained(s[len(p.parts[0]) : len(s)-len(p.parts[last])])
 }
 
-// contained returns the pattern for what holds a match of p.
-func (p Pattern) contained() Pattern {
-	parts := slices.Clone(p.parts)
-	if parts[0] != "" {
-		parts = append([]string{""}, parts...)
+// contained reports whether some part of a text matches.
+func (p Pattern) contained(s string) bool {
+	for _, part := range p.parts {
+		_, after, found := strings.Cut(s, part)
+		if !found {
+			return false
+		}
+		s = after
 	}
-	if parts[len(parts)-1] != "" {
-		parts = append(parts, "")
-	}
-	return Pattern{parts}
+	return true
 }
 
 // word is the pattern of a free word: in lower case, and without stars at its

@@ -269,9 +269,6 @@ func (e Is) Party() (typ, id Pattern, ok bool) {
 	return e.Pattern.cut()
 }
 
-// IsRef reports whether the field's values have a type and an id.
-func (f Field) IsRef() bool { return f == Actor || f == Origin || f == Hop || f == Resource }
-
 // Match implements [Expr].
 func (e Has) Match(f *Facts) bool {
 	return slices.ContainsFunc(f.Terms, e.Term) || slices.ContainsFunc(f.Numbers, e.Number)
@@ -315,7 +312,4 @@ func (e When) Match(f *Facts) bool { return f.Time >= e.Time == (e.Field == Afte
 func (e Says) Match(f *Facts) bool { return slices.ContainsFunc(f.Terms, e.Term) }
 
 // Term reports whether one of a decision's terms is what is looked for.
-func (e Says) Term(t Term) bool { return t.Field == Word && e.Contained().Match(t.Text) }
-
-// Contained is the pattern with which a whole text is compared.
-func (e Says) Contained() Pattern { return e.Pattern.contained() }
+func (e Says) Term(t Term) bool { return t.Field == Word && e.Pattern.contained(t.Text) }
