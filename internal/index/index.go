@@ -218,14 +218,8 @@ func (x *Index) Reload(ctx context.Context) error {
 	return x.position(ctx)
 }
 
-// Drop throws away the partitions that hold entries from first on; the next
-// Refresh builds them again.
-func (x *Index) Drop(ctx context.Context, first uint64) error {
-	x.following.Lock()
-	defer x.following.Unlock()
-	return x.drop(ctx, first)
-}
-
+// drop throws away the partitions that hold entries from first on; the next
+// refresh builds them again. Following is held.
 func (x *Index) drop(ctx context.Context, first uint64) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -204,9 +204,11 @@ func TestReportsWhilePartsAreDropped(t *testing.T) {
 		}()
 	}
 	for range 10 {
-		if err := x.Drop(context.Background(), 0); err != nil {
+		x.following.Lock()
+		if err := x.drop(context.Background(), 0); err != nil {
 			t.Error(err)
 		}
+		x.following.Unlock()
 		h.refresh(t, x)
 	}
 	stop()

@@ -26,15 +26,15 @@ func Formats() []Format { return []Format{Text, JSON, Mermaid, DOT} }
 func (t *Trail) Render(f Format) string {
 	switch f {
 	case Mermaid:
-		return t.Mermaid()
+		return t.mermaid()
 	case DOT:
-		return t.DOT()
+		return t.dot()
 	}
-	return t.Text()
+	return t.text()
 }
 
-// Text tells the story for people, a line or two for each step.
-func (t *Trail) Text() string {
+// text tells the story for people, a line or two for each step.
+func (t *Trail) text() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s: %s, %s, %s\n", Plain(t.Query), count(t.Decisions, "decision", "decisions"),
 		count(t.Activities, "activity", "activities"), count(t.Events, "change of authority", "changes of authority"))
@@ -201,8 +201,8 @@ var looks = []struct{ class, fill, line string }{
 
 var mermaidText = strings.NewReplacer("&", "#amp;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "#", "#35;", ";", "#59;", "`", "#96;", "\\", "#92;")
 
-// Mermaid draws the trail as a flowchart for https://mermaid.js.org.
-func (t *Trail) Mermaid() string {
+// mermaid draws the trail as a flowchart for https://mermaid.js.org.
+func (t *Trail) mermaid() string {
 	var out strings.Builder
 	out.WriteString("flowchart TD\n")
 	for i := range t.Steps {
@@ -226,8 +226,8 @@ func (t *Trail) Mermaid() string {
 
 var dotText = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
-// DOT draws the trail as a graph for Graphviz.
-func (t *Trail) DOT() string {
+// dot draws the trail as a graph for Graphviz.
+func (t *Trail) dot() string {
 	var out strings.Builder
 	out.WriteString("digraph trail {\n  node [shape=box, style=filled, fontname=\"Helvetica\", fontsize=10]\n  edge [fontname=\"Helvetica\", fontsize=9]\n")
 	look := map[string]int{}

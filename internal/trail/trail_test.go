@@ -220,7 +220,7 @@ func TestTheStoryOfATrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string]string{"trace.txt": got.Text(), "trace.json": string(text) + "\n", "trace.mmd": got.Mermaid(), "trace.dot": got.DOT()} {
+	for name, content := range map[string]string{"trace.txt": got.Render(Text), "trace.json": string(text) + "\n", "trace.mmd": got.Render(Mermaid), "trace.dot": got.Render(DOT)} {
 		file := filepath.Join("testdata", name)
 		if *update {
 			if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
@@ -252,7 +252,7 @@ func TestTheSameStoryByOtherThings(t *testing.T) {
 	}
 	// The latest decisions, when there are more.
 	got := follow(t, from, BySession, "s-7", 2)
-	if got.Decisions != 2 || !got.More || got.Steps[len(got.Steps)-1].Decision.Resource.ID != "p-3" || !strings.Contains(got.Text(), "left out") {
+	if got.Decisions != 2 || !got.More || got.Steps[len(got.Steps)-1].Decision.Resource.ID != "p-3" || !strings.Contains(got.Render(Text), "left out") {
 		t.Errorf("%+v", got)
 	}
 	if _, err := QueryFor("colour", "x"); err == nil {
@@ -274,7 +274,7 @@ func TestErasedDecisionsStayInTheStory(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(got.Steps, func(s Step) bool { return s.Decision != nil && s.Decision.Erased })
-	if i < 0 || got.Steps[i].Decision.Outcome != aver.Permitted || !got.Steps[i].Decision.Actor.IsZero() || !strings.Contains(got.Text(), "the record was erased") {
-		t.Errorf("%s", got.Text())
+	if i < 0 || got.Steps[i].Decision.Outcome != aver.Permitted || !got.Steps[i].Decision.Actor.IsZero() || !strings.Contains(got.Render(Text), "the record was erased") {
+		t.Errorf("%s", got.Render(Text))
 	}
 }
