@@ -156,6 +156,14 @@ func (p *Point) usageOf(st *authority.State, req *aver.Request) Usage {
 	return used
 }
 
+// SearchAt finds what would be allowed at a state and a time, with so much of the
+// limits used, where no point runs: in reports on a data directory. It is one
+// page, from the beginning: s.From counts for nothing.
+func SearchAt(ctx context.Context, st *authority.State, s Search, now aver.Time, used Usage) (*Found, error) {
+	s.From = nil
+	return search(ctx, st, s, now, used, time.Now)
+}
+
 // search goes through all that could be the open member, in order. A sieve takes
 // out most of what would be denied; what is left is decided as any request is,
 // so that each result is one that [Decide] allows.
