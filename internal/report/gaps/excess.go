@@ -53,6 +53,14 @@ func (r *reporter) unusedFor(last, since aver.Time, d Duration) bool {
 	return max(last, r.watched(since))+aver.Time(d) <= r.now
 }
 
+// idleness says how bad it is that something was idle, and which threshold it is over.
+func (r *reporter) idleness(last, since aver.Time) (aver.Severity, Duration) {
+	if !r.unusedFor(last, since, r.t.Excess.IdleLong) {
+		return aver.SeverityMedium, r.t.Excess.Idle
+	}
+	return aver.SeverityHigh, r.t.Excess.IdleLong
+}
+
 // grant looks at what one grant gives and what was used of it.
 func (r *reporter) grant(g *authority.Grant, known map[string]bool) {
 	t, subject := &r.t.Excess, grantSubject(g.ID)
@@ -71,10 +79,7 @@ func (r *reporter) grant(g *authority.Grant, known map[string]bool) {
 		x.proposal = r.narrower(g, use, t.Privileged...)
 		return
 	case r.unusedFor(use.last, since, t.Idle):
-		severity, idle := aver.SeverityMedium, t.Idle
-		if r.unusedFor(use.last, since, t.IdleLong) {
-			severity, idle = aver.SeverityHigh, t.IdleLong
-		}
+		severity, idle := r.idleness(use.last, since)
 		x := r.holds(idleGrant, subject, severity, usedAt, []uint64{g.Event}, fmt.Sprintf("Grant %s to %s was not used for %s.", g.ID, g.To, idle))
 		x.seenAt(use)
 		x.proposal = revoke(g)
@@ -216,10 +221,7 @@ func (r *reporter) identity(i *authority.Identity) {
 	}
 	since := i.Registered.Time
 	if r.unusedFor(use.last, since, t.Idle) {
-		severity, idle := aver.SeverityMedium, t.Idle
-		if r.unusedFor(use.last, since, t.IdleLong) {
-			severity, idle = aver.SeverityHigh, t.IdleLong
-		}
+		severity, idle := r.idleness(use.last, since)
 		x := r.holds(idleIdentity, subject, severity, max(use.last, r.watched(since)), []uint64{i.Event},
 			fmt.Sprintf("%s did nothing for %s, and is still active.", i.Ref, idle))
 		if use.last != 0 {
