@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aver-authz/aver/bench/proc"
@@ -46,7 +47,9 @@ func search(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	return c.deliver(s.report.Markdown(), s.report)
+	var text strings.Builder
+	s.report.Markdown(&text)
+	return c.deliver(text.String(), s.report)
 }
 
 // searching is one run of the benchmark.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -45,22 +46,20 @@ type SearchLag struct {
 	Without float64 `json:"commit_p99_without_index_us"` // and without
 }
 
-// Markdown renders the section.
-func (s *Search) Markdown() string {
-	var b strings.Builder
-	heading(&b, s.Command, s.Version, s.Time, s.Machine)
-	fmt.Fprintf(&b, "| query of %s records | found | first | p50 | p95 |\n|---|--:|--:|--:|--:|\n", thousands(float64(s.Records)))
+// Markdown writes the section for people.
+func (s *Search) Markdown(w io.Writer) {
+	heading(w, s.Command, s.Version, s.Time, s.Machine)
+	fmt.Fprintf(w, "| query of %s records | found | first | p50 | p95 |\n|---|--:|--:|--:|--:|\n", thousands(float64(s.Records)))
 	for _, q := range s.Queries {
 		what := "`" + q.Query + "`"
 		if q.Count {
 			what = "count by day of " + what
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", strings.ReplaceAll(what, "|", `\|`), thousands(float64(q.Found)), micros(q.First), micros(q.P50), micros(q.P95))
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s |\n", strings.ReplaceAll(what, "|", `\|`), thousands(float64(q.Found)), micros(q.First), micros(q.P50), micros(q.P95))
 	}
-	fmt.Fprintf(&b, "\nThe searches are for pages of 100; over all of their runs p95 is %s. The index takes %s bytes a record (the log %s),\n",
+	fmt.Fprintf(w, "\nThe searches are for pages of 100; over all of their runs p95 is %s. The index takes %s bytes a record (the log %s),\n",
 		micros(s.P95), thousands(s.PerRecord), thousands(s.Log))
-	fmt.Fprintf(&b, "and is made anew at %s entries/s. While %s records/s are written, a record can be searched after %s ms (p50; p95 %s ms, at most\n",
+	fmt.Fprintf(w, "and is made anew at %s entries/s. While %s records/s are written, a record can be searched after %s ms (p50; p95 %s ms, at most\n",
 		thousands(s.Rebuild), thousands(float64(s.Lag.Rate)), thousands(s.Lag.P50), thousands(s.Lag.P95))
-	fmt.Fprintf(&b, "%s ms), and is durable within %s (p99; %s without the index).\n", thousands(s.Lag.Max), micros(s.Lag.Commit), micros(s.Lag.Without))
-	return b.String()
+	fmt.Fprintf(w, "%s ms), and is durable within %s (p99; %s without the index).\n", thousands(s.Lag.Max), micros(s.Lag.Commit), micros(s.Lag.Without))
 }
