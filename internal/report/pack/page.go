@@ -27,9 +27,9 @@ func source(name string) string {
 	return string(text)
 }
 
-// Verifier is the script by which a page verifies, as it stands in the page.
+// verifierScript is the script by which a page verifies, as it stands in the page.
 // Its SHA-256 is published in docs/packs.md.
-func Verifier() string {
+func verifierScript() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "(() => {\n\"use strict\";\nconst engineDigest = \"%s\";\n", strings.TrimSpace(source("third_party/cedar.wasm.sha256")))
 	for _, name := range []string{"verify.js", "checks.js", "decide.js", "view.js"} {
@@ -39,15 +39,15 @@ func Verifier() string {
 	return b.String()
 }
 
-// VerifierDigest is the SHA-256 of [Verifier], in hexadecimal.
+// VerifierDigest is the SHA-256 of the script by which a page verifies, in hexadecimal.
 func VerifierDigest() string {
-	sum := sha256.Sum256([]byte(Verifier()))
+	sum := sha256.Sum256([]byte(verifierScript()))
 	return hex.EncodeToString(sum[:])
 }
 
 // shell is a page without its data, as what stands before and after it.
 func shell(withEngine bool) (before, after string) {
-	verifier, noble, css := Verifier(), source("third_party/ed25519.js"), source("page.css")
+	verifier, noble, css := verifierScript(), source("third_party/ed25519.js"), source("page.css")
 	scripts := []string{noble, verifier}
 	engine := ""
 	extra := ""
