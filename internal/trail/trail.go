@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -68,6 +69,22 @@ type Step struct {
 	Decision *Decision `json:"decision,omitempty"`
 	Activity *Activity `json:"activity,omitempty"`
 	Event    *Event    `json:"event,omitempty"`
+
+	known uint64 // of an entry of the decision log: how many events of the authority log it rests on
+}
+
+// compare orders steps by time, and those of one millisecond by what they rest on: an event comes before the entries that
+// know of it, and after those that do not.
+func (s Step) compare(o Step) int {
+	rank := func(s Step) (events uint64, log int) {
+		if s.Log == authorityLog {
+			return s.Index + 1, 0
+		}
+		return s.known, 1
+	}
+	events, log := rank(s)
+	others, other := rank(o)
+	return cmp.Or(cmp.Compare(s.Time, o.Time), cmp.Compare(events, others), cmp.Compare(log, other), cmp.Compare(s.Index, o.Index))
 }
 
 // Link says what a step follows from.
@@ -160,10 +177,7 @@ func Follow(ctx context.Context, from Source, q *query.Query, limit int) (*Trail
 	if err := b.events(ctx); err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(b.Steps, func(a, b Step) int {
-		// What changed at the time of a decision came before it.
-		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Log, b.Log), cmp.Compare(a.Index, b.Index))
-	})
+	slices.SortFunc(b.Steps, Step.compare)
 	for i := range b.Steps {
 		b.Steps[i].Number = i + 1
 	}
@@ -213,18 +227,20 @@ func (b *builder) decision(ctx context.Context, at uint64) error {
 	if leaf.Outcome != nil {
 		d.Outcome = *leaf.Outcome
 	}
+	known := uint64(math.MaxUint64) // of one that was erased it is gone with the record
 	if !e.Erased {
 		r, err := aver.ParseRecord(e.Payload)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", at, err)
 		}
+		known = r.Authority.Size
 		b.tell(d, at, r)
 	}
 	if b.Decisions++; b.Decisions == 1 {
 		b.first = leaf.Time
 	}
 	b.evaluations[leaf.ID] = true
-	b.Steps = append(b.Steps, Step{Time: leaf.Time, Log: decisionLog, Index: at, Decision: d})
+	b.Steps = append(b.Steps, Step{Time: leaf.Time, Log: decisionLog, Index: at, Decision: d, known: known})
 	reports, err := b.from.Index.Reports(ctx, at)
 	if err != nil {
 		return err
@@ -316,6 +332,6 @@ func (b *builder) activity(at uint64, d *Decision) error {
 		}
 	}
 	b.Activities++
-	b.Steps = append(b.Steps, Step{Time: a.Time, Log: decisionLog, Index: at, Activity: out})
+	b.Steps = append(b.Steps, Step{Time: a.Time, Log: decisionLog, Index: at, Activity: out, known: a.Authority.Size})
 	return nil
 }
