@@ -81,7 +81,7 @@ Exit status: 0 done; 1 with --fail-on, an open finding is as bad; 2 it could not
 	f.StringVar(&wish.gap, "gap", "", "only this `GAP`: I1, I2, I3, I4 or I5")
 	f.StringVar(&wish.severity, "severity", "", "only of this `SEVERITY` or worse: low, medium, high or critical")
 	f.StringVar(&wish.state, "state", "", "only in this `STATE`: open, accepted, closed or all; default: open and accepted")
-	f.StringVar(&wish.thresholds, "thresholds", "", "`FILE` that replaces some of the thresholds; with --data")
+	f.StringVar(&wish.thresholds, "thresholds", "", "`FILE` that replaces some of the thresholds (default: DIR/gaps.yaml, if it is there); with --data")
 	f.StringVar(&wish.failOn, "fail-on", "", "exit with 1 if an open finding has this `SEVERITY` or a worse one")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := wish.check(); err != nil {
@@ -115,17 +115,9 @@ func readGaps(ctx context.Context, s source, thresholds string) (*aver.GapReport
 	return nil, fmt.Errorf("control gaps can't be found in %T", s)
 }
 
-// readThresholds reads a file of thresholds; "" stands for those that ship.
-func readThresholds(file string) (*gaps.Thresholds, error) {
-	if file == "" {
-		return gaps.Defaults(), nil
-	}
-	return gaps.ReadThresholds(file)
-}
-
 // gaps finds what both logs hold.
 func (d *directory) gaps(ctx context.Context, file string) (*aver.GapReport, error) {
-	thresholds, err := readThresholds(file)
+	thresholds, err := gaps.ThresholdsOf(file, d.path)
 	if err != nil {
 		return nil, err
 	}

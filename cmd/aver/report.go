@@ -115,7 +115,7 @@ func (c *cli) printReport(ctx context.Context, s source, kind, of, html, thresho
 
 // report makes a page from both logs.
 func (d *directory) report(ctx context.Context, kind, of, file string) (*onepage.Page, error) {
-	thresholds, err := readThresholds(file)
+	thresholds, err := gaps.ThresholdsOf(file, d.path)
 	if err != nil {
 		return nil, err
 	}

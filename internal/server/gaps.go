@@ -2,18 +2,12 @@ package server
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"path/filepath"
 	"time"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/report/gaps"
 	"github.com/aver-authz/aver/internal/report/onepage"
 )
-
-// gapsFile is where thresholds for control gaps are set if nothing else is said, in the data directory.
-const gapsFile = "gaps.yaml"
 
 // gapsEvery is how long the background rests between two reports of control gaps, if nothing else is said.
 const gapsEvery = 10 * time.Minute
@@ -33,14 +27,7 @@ func (s *Server) report(ctx context.Context, kind, of string) (*onepage.Page, er
 
 // watchGaps looks for control gaps now and then, until the server closes.
 func (s *Server) watchGaps() error {
-	file := s.cfg.Thresholds
-	if file == "" {
-		file = filepath.Join(s.dir.Path(), gapsFile)
-	}
-	thresholds, err := gaps.ReadThresholds(file)
-	if errors.Is(err, fs.ErrNotExist) && s.cfg.Thresholds == "" {
-		thresholds, err = gaps.Defaults(), nil
-	}
+	thresholds, err := gaps.ThresholdsOf(s.cfg.Thresholds, s.dir.Path())
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -182,6 +184,19 @@ func ReadThresholds(file string) (*Thresholds, error) {
 		return nil, fmt.Errorf("thresholds: %s: %w", file, err)
 	}
 	return t, nil
+}
+
+// ThresholdsOf reads a file that replaces some of the defaults, or, if none is
+// named, gaps.yaml in the data directory, if it is there.
+func ThresholdsOf(file, dataDir string) (*Thresholds, error) {
+	if file != "" {
+		return ReadThresholds(file)
+	}
+	t, err := ReadThresholds(filepath.Join(dataDir, "gaps.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Defaults(), nil
+	}
+	return t, err
 }
 
 // ParseThresholds reads what replaces some of the defaults. Unknown members are
