@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const docsFile = "../../docs/cli.md"
@@ -66,7 +67,13 @@ func writeDocs(w io.Writer) {
 		if cmd.Long != "" {
 			fmt.Fprintf(w, "\n%s\n", cmd.Long)
 		}
-		if cmd.HasSubCommands() {
+		own := 0
+		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+			if f.Name != "help" {
+				own++
+			}
+		})
+		if cmd.HasSubCommands() && own == 0 { // it only holds others
 			fmt.Fprintf(w, "\n```console\n%s\n```\n", unindent(cmd.Example))
 			return
 		}
