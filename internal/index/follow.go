@@ -36,6 +36,7 @@ const (
 // many of them.
 func (x *Index) Run(ctx context.Context) {
 	last, size := time.Now(), uint64(0)
+	x.expect()
 	for ctx.Err() == nil {
 		start := time.Now()
 		rest, most := time.Duration(restIdle), uint64(maxBatch)
@@ -171,27 +172,44 @@ func (x *Index) partition(entry uint64) *partition {
 // older partitions is written before the position is, so that after a crash it is
 // written again.
 func (x *Index) decisions(ctx context.Context, from, to uint64) error {
+	handed, err := x.o.Handed.take(ctx, from, to)
+	if err != nil {
+		return err
+	}
 	batches := batches{}
-	for e, err := range x.o.Decisions.Entries(from, to) {
-		if err != nil {
-			return fmt.Errorf("index: decision log: %w", err)
+	for i := from; i < to; {
+		if r := handed[i-from]; r != nil {
+			x.pace.rest()
+			batches.decided(x, query.FactsOf(i, r))
+			i++
+			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		end := i + gap(handed[i-from:])
+		for e, err := range x.o.Decisions.Entries(i, end) {
+			if err != nil {
+				return fmt.Errorf("index: decision log: %w", err)
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			x.pace.rest()
+			if r := handed[e.Index-from]; r != nil {
+				batches.decided(x, query.FactsOf(e.Index, r))
+				continue
+			}
+			facts, l, err := read(e)
+			if err != nil {
+				x.o.Logger.Warn("an entry can't be read, so that it is searched by its leaf alone", "entry", e.Index, "error", err)
+			}
+			if facts != nil {
+				batches.decided(x, facts)
+			}
+			if l != nil {
+				b := batches.at(x.firstOf(l.decision))
+				b.late = append(b.late, *l)
+			}
 		}
-		x.pace.rest()
-		facts, l, err := read(e)
-		if err != nil {
-			x.o.Logger.Warn("an entry can't be read, so that it is searched by its leaf alone", "entry", e.Index, "error", err)
-		}
-		if facts != nil {
-			b := batches.at(x.firstOf(e.Index))
-			b.decisions = append(b.decisions, facts)
-		}
-		if l != nil {
-			b := batches.at(x.firstOf(l.decision))
-			b.late = append(b.late, *l)
-		}
+		i = end
 	}
 	for first := x.firstOf(from); first < to; first += x.o.Partition {
 		batches.at(first).next = min(to, first+x.o.Partition)
@@ -207,6 +225,29 @@ func (b batches) at(first uint64) *batch {
 		b[first] = &batch{}
 	}
 	return b[first]
+}
+
+func (b batches) decided(x *Index, facts *query.Facts) {
+	to := b.at(x.firstOf(facts.Index))
+	to.decisions = append(to.decisions, facts)
+}
+
+// gapEnds is how many entries in a row are there when a gap is over: to read on to the next gap costs less than to begin
+// again.
+const gapEnds = 64
+
+// gap is how many entries to read from the log at once, of records of which the first is missing: up to the last that
+// is, before many that are not.
+func gap(records []*aver.Record) uint64 {
+	missing := 0
+	for i, r := range records {
+		if r == nil {
+			missing = i
+		} else if i-missing >= gapEnds {
+			break
+		}
+	}
+	return uint64(missing + 1)
 }
 
 // write applies batches, the oldest partition's first.

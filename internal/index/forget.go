@@ -29,6 +29,9 @@ func (x *Index) forget(ctx context.Context, ranges []aver.IndexRange) error {
 		return nil
 	}
 	end := ranges[len(ranges)-1].End
+	if x.o.Handed != nil {
+		x.o.Handed.forget(end)
+	}
 	for _, p := range x.parts {
 		if p.first >= end { // activities come after their decisions
 			break

@@ -43,6 +43,8 @@ type Options struct {
 	// Partition is how many entries of the decision log one file holds, a multiple
 	// of 4,096; 0 means 262,144. An index of another size is built again.
 	Partition uint64
+	// Handed are decisions that this process records; nil: all are read from the log.
+	Handed *Handover
 	// ReadOnly opens the index that another process writes.
 	ReadOnly bool
 	Logger   *slog.Logger // nil discards
@@ -283,10 +285,18 @@ func (x *Index) Indexed() uint64 { return x.next.Load() }
 // move says that entries up to next are indexed.
 func (x *Index) move(next uint64) {
 	x.next.Store(next)
+	x.expect()
 	x.waiting.Lock()
 	defer x.waiting.Unlock()
 	close(x.moved)
 	x.moved = make(chan struct{})
+}
+
+// expect tells the process what is of use to hand over.
+func (x *Index) expect() {
+	if x.o.Handed != nil {
+		x.o.Handed.expect(x.next.Load())
+	}
 }
 
 // Await asks [Index.Run] to go on at once, and waits until so many entries are
@@ -322,6 +332,9 @@ func (x *Index) Close() error {
 		errs = append(errs, p.close())
 	}
 	x.parts, x.closed = nil, true
+	if x.o.Handed != nil {
+		x.o.Handed.stop()
+	}
 	if x.lock != nil {
 		if errors.Join(errs...) == nil {
 			errs = append(errs, end(x.o.Dir))

@@ -27,6 +27,7 @@ type Options struct {
 	UsageFile string
 	// Recorded is told each decision once its record has a place in the log, before
 	// it is durable, which the ticket tells. It must return at once; nil: nobody is told.
+	// The record may be kept: nothing of it, the request's bytes included, is used again.
 	Recorded func(*aver.Record, *Evidence, *ledger.Ticket)
 	Now      func() time.Time // time.Now if nil
 	Logger   *slog.Logger

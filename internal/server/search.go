@@ -14,6 +14,8 @@ import (
 	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/datadir"
 	"github.com/aver-authz/aver/internal/index"
+	"github.com/aver-authz/aver/internal/ledger"
+	"github.com/aver-authz/aver/internal/pdp"
 	"github.com/aver-authz/aver/internal/query"
 	"github.com/aver-authz/aver/internal/trail"
 )
@@ -41,7 +43,9 @@ func (s *Server) followIndex() error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	x.stop = stop
-	options := index.Options{Dir: datadir.Index(s.dir.Path()), Decisions: s.decisions, Authority: s.authority, Logger: s.cfg.Logger}
+	options := index.Options{
+		Dir: datadir.Index(s.dir.Path()), Decisions: s.decisions, Authority: s.authority, Handed: &s.handed, Logger: s.cfg.Logger,
+	}
 	go func() {
 		defer close(x.done)
 		for {
@@ -61,6 +65,12 @@ func (s *Server) followIndex() error {
 	}()
 	s.index = x
 	return nil
+}
+
+// recorded hands on what the decision point recorded.
+func (s *Server) recorded(r *aver.Record, e *pdp.Evidence, ticket *ledger.Ticket) {
+	s.tracker.Recorded(r, e, ticket)
+	s.handed.Add(r, ticket)
 }
 
 func (x *searchIndex) close() error {

@@ -25,6 +25,7 @@ import (
 	"github.com/aver-authz/aver/internal/api"
 	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/datadir"
+	"github.com/aver-authz/aver/internal/index"
 	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/pap"
 	"github.com/aver-authz/aver/internal/pdp"
@@ -46,6 +47,7 @@ type Server struct {
 	cosigners cosigners
 	webhooks  *webhook.Deliverer
 	index     *searchIndex // nil: there is none
+	handed    index.Handover
 	gaps      *gaps.Watcher
 	stopGaps  func()
 	api       *api.API
@@ -110,7 +112,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 			c := s.pap.Current()
 			return c.State, c.Head
 		},
-		Recorded:  s.tracker.Recorded,
+		Recorded:  s.recorded,
 		UsageFile: s.dir.State("usage.json"), Now: s.cfg.Now, Logger: s.cfg.Logger,
 	})
 	if err != nil {
