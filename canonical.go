@@ -37,7 +37,7 @@ func AppendCanonical(dst []byte, v any) []byte {
 	case map[string]any:
 		var few [16]string
 		dst = append(dst, '{')
-		for i, name := range appendNames(few[:0], v) {
+		for i, name := range AppendMemberNames(few[:0], v) {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
@@ -53,10 +53,11 @@ func AppendCanonical(dst []byte, v any) []byte {
 // MemberNames returns the member names of an object in canonical order, that of
 // their UTF-16 code units (RFC 8785, section 3.2.3).
 func MemberNames(object map[string]any) []string {
-	return appendNames(make([]string, 0, len(object)), object)
+	return AppendMemberNames(make([]string, 0, len(object)), object)
 }
 
-func appendNames(names []string, object map[string]any) []string {
+// AppendMemberNames is [MemberNames] with room for them: names is empty.
+func AppendMemberNames(names []string, object map[string]any) []string {
 	for name := range object {
 		names = append(names, name)
 	}
@@ -103,7 +104,7 @@ func AppendString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	plain := 0
-	for i := 0; i < len(s); {
+	for i := plainPrefix(s); i < len(s); {
 		c := s[i]
 		if c >= 0x20 && c != '"' && c != '\\' && c < utf8.RuneSelf {
 			i++
@@ -141,4 +142,21 @@ func AppendString(dst []byte, s string) []byte {
 	}
 	dst = append(dst, s[plain:]...)
 	return append(dst, '"')
+}
+
+// plainPrefix is how many bytes of s stand in JSON as they are, as far as that
+// shows by eights: most strings are plain, and records are made of strings.
+func plainPrefix(s string) int {
+	const each, highest = 0x0101010101010101, 0x8080808080808080
+	n := 0
+	for ; len(s)-n >= 8; n += 8 {
+		b := s[n : n+8]
+		w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		// In ASCII, subtracting sets the highest bit of the bytes that are less.
+		if control, quote, backslash := w-' '*each, w^'"'*each-each, w^'\\'*each-each; (w|control|quote|backslash)&highest != 0 {
+			break
+		}
+	}
+	return n
 }

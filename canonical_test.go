@@ -193,3 +193,18 @@ func TestAppendStringReplacesInvalidUTF8(t *testing.T) {
 		}
 	}
 }
+
+// A byte is written alike wherever in a string it stands, though plain ones are
+// looked at eight at a time.
+func TestAppendStringAtAnyPlace(t *testing.T) {
+	const around = "plain text of thirty-two letters"
+	for c := range 256 {
+		alone := string(AppendString(nil, string([]byte{byte(c)})))
+		for at := range len(around) {
+			in := around[:at] + string([]byte{byte(c)}) + around[at+1:]
+			if got, want := string(AppendString(nil, in)), `"`+around[:at]+alone[1:len(alone)-1]+around[at+1:]+`"`; got != want {
+				t.Fatalf("AppendString(%+q) = %+q, want %+q", in, got, want)
+			}
+		}
+	}
+}

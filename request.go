@@ -512,46 +512,45 @@ func (o *object) values(name string, values map[string]any) {
 	}
 }
 
-// Reduced says how [Request.AppendReduced] is to write the parts of a request
-// that callers choose: the canonical form of what is kept of them. Each function
-// appends it and tells whether anything was kept; what is empty is left out.
-type Reduced struct {
-	Subject, Action, Resource, Context func(dst []byte, values map[string]any) (out []byte, any bool)
-}
+// A Keep appends the canonical form of what is kept of the values that a caller
+// chose: the context, or the properties of the "subject", "action" or "resource".
+// It tells whether that is anything.
+type Keep func(dst []byte, of string, values map[string]any) (out []byte, any bool)
 
-// AppendReduced appends the canonical form of the request with less in it. The
-// request must be valid.
-func (r *Request) AppendReduced(dst []byte, to Reduced) []byte {
+// AppendReduced appends the canonical form of the request with less in it; what is
+// empty is left out. The request must be valid.
+func (r *Request) AppendReduced(dst []byte, keep Keep) []byte {
 	o := object{dst: dst}
 	o.name("action")
 	a := object{dst: o.dst}
 	a.string("name", r.Action.Name)
-	a.reduced("properties", r.Action.Properties, to.Action)
+	a.reduced("properties", "action", r.Action.Properties, keep)
 	o.dst = a.close()
-	o.reduced("context", r.Context, to.Context)
-	party := func(name string, p *Party, to func([]byte, map[string]any) ([]byte, bool)) {
-		o.name(name)
-		m := object{dst: o.dst}
-		m.string("id", p.ID)
-		m.reduced("properties", p.Properties, to)
-		m.string("type", p.Type)
-		o.dst = m.close()
-	}
-	party("resource", &r.Resource, to.Resource)
-	party("subject", &r.Subject, to.Subject)
+	o.reduced("context", "context", r.Context, keep)
+	o.reducedParty("resource", &r.Resource, keep)
+	o.reducedParty("subject", &r.Subject, keep)
 	return o.close()
+}
+
+func (o *object) reducedParty(name string, p *Party, keep Keep) {
+	o.name(name)
+	m := object{dst: o.dst}
+	m.string("id", p.ID)
+	m.reduced("properties", name, p.Properties, keep)
+	m.string("type", p.Type)
+	o.dst = m.close()
 }
 
 // reduced writes a member whose value is reduced, and nothing when that leaves
 // nothing.
-func (o *object) reduced(name string, values map[string]any, to func([]byte, map[string]any) ([]byte, bool)) {
+func (o *object) reduced(name, of string, values map[string]any, keep Keep) {
 	if len(values) == 0 {
 		return
 	}
 	undo, open := len(o.dst), o.open
 	o.name(name)
 	var any bool
-	if o.dst, any = to(o.dst, values); !any {
+	if o.dst, any = keep(o.dst, of, values); !any {
 		o.dst, o.open = o.dst[:undo], open
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 func TestTimeText(t *testing.T) {
@@ -34,6 +36,22 @@ func TestTimeText(t *testing.T) {
 			t.Errorf("%s: IsZero() = %v", c.in, got.IsZero())
 		}
 	}
+}
+
+// Times are written as the standard library writes them, in any year.
+func TestTimeTextIsThatOfTheStandardLibrary(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		at := Time(rapid.OneOf(
+			rapid.Int64Range(-62167219200000, 253402300799999), // the years 0 to 9999
+			rapid.Int64Range(-1<<53, 1<<53),
+		).Draw(t, "milliseconds"))
+		if got, want := at.String(), at.Std().Format("2006-01-02T15:04:05.000Z"); got != want {
+			t.Fatalf("%d is written as %s, want %s", at, got, want)
+		}
+		if got := string(at.append([]byte("at "))); got != "at "+at.String() {
+			t.Fatalf("%d is appended as %s", at, got)
+		}
+	})
 }
 
 func TestParseTimeRefuses(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/pdp"
+	"github.com/aver-authz/aver/internal/policy"
 )
 
 // twoHops is asked by an agent that pays through a chain of two grants.
@@ -50,6 +51,36 @@ func BenchmarkDecideAndRecord(b *testing.B) {
 				bytes = pdp.DecideAndEncode(b, w.st, req, start+10_000)
 			}
 			b.ReportMetric(float64(bytes), "payload-bytes")
+		})
+	}
+}
+
+// The cost of making the record alone, once it is decided.
+func BenchmarkRecord(b *testing.B) {
+	sensitive := newWorld(b, "")
+	bundle, err := policy.Load(map[string][]byte{
+		"bundle.yaml": []byte("name: test\nsensitive: [context.ip]\n"),
+		"main.cedar":  []byte(`permit (principal, action == Action::"pay", resource) when { resource.amount < 100 && context.ip like "10.*" };`),
+	}, "test")
+	if err != nil {
+		b.Fatal(err)
+	}
+	sensitive.publish(bundle)
+	single := pay(aliceJSON, 50, `"mfa":true,"ip":"10.1.2.3"`)
+	for _, c := range []struct {
+		name, text string
+		w          *world
+	}{
+		{"single", single, chainWorld(b)},
+		{"two-hop", twoHops, chainWorld(b)},
+		{"sensitive", single, sensitive},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			record := pdp.Recording(b, c.w.st, request(b, c.text), start+10_000)
+			b.ReportAllocs()
+			for b.Loop() {
+				record()
+			}
 		})
 	}
 }

@@ -13,23 +13,31 @@ import (
 // DecideAndEncode does what a Point does between parsing and the disk, and
 // returns the size of the payload.
 func DecideAndEncode(t testing.TB, st *authority.State, req *aver.Request, now aver.Time) int {
+	return Recording(t, st, req, now)()
+}
+
+// Recording decides a request and returns what makes a log entry of the decision,
+// as a Point does, and returns the size of the payload.
+func Recording(t testing.TB, st *authority.State, req *aver.Request, now aver.Time) func() int {
 	q := NewQuery(req)
 	d, evidence := Decide(st, q, now, nil)
-	r, disclosures, err := NewRecord(st, q, d, evidence, Circumstances{
-		ID: evaluationID(now), Time: now, Random: rand.Reader,
-		Head: aver.TreeHead{Size: 129, Root: "/J5quAU3ING28QiaZzl25RyqGd1wD0raVqoOjFaEun8="},
-		PEP:  aver.PEP{Credential: "gateway", RequestID: "d5fb5a22-dc0a-4a64-abeb-cbfdea426fb6"},
-	})
-	if err != nil {
-		t.Fatal(err)
+	return func() int {
+		r, disclosures, err := NewRecord(st, q, d, evidence, Circumstances{
+			ID: evaluationID(now), Time: now, Random: rand.Reader,
+			Head: aver.TreeHead{Size: 129, Root: "/J5quAU3ING28QiaZzl25RyqGd1wD0raVqoOjFaEun8="},
+			PEP:  aver.PEP{Credential: "gateway", RequestID: "d5fb5a22-dc0a-4a64-abeb-cbfdea426fb6"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := encoders.Get().(*encoder)
+		defer encoders.Put(w)
+		e, err := w.entry(r, RetentionClass(st, q), disclosures)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(e.Payload)
 	}
-	w := encoders.Get().(*encoder)
-	defer encoders.Put(w)
-	e, err := w.entry(r, "", disclosures)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(e.Payload)
 }
 
 // DecideWhole decides with all of the context made, whether or not a policy reads

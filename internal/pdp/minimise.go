@@ -34,38 +34,40 @@ func minimise(st *authority.State, q *Query, e *Evidence) (kept []byte, omitted 
 			}
 		}
 	}
-	var left []policy.Path
-	sieve := func(s policy.Sieve, at string, instead map[string]any) func([]byte, map[string]any) ([]byte, bool) {
-		return func(dst []byte, values map[string]any) ([]byte, bool) {
-			return s.Append(dst, values, instead, &left, at)
-		}
-	}
 	read := q.Policies(st).Sieves(e.results, others, e.twoParts)
+	read.Action, read.Context = read.Action.With(actionNames...), read.Context.With(contextNames...)
 	var instead map[string]any
 	// Policies that read the parts in the context must find them as they were sent.
 	if q.parts[0].id != "" && !read.Context.Keeps("parts") {
-		instead = map[string]any{"parts": reduceParts(q.Request.Parts(), read.Resource, &left)}
+		instead = map[string]any{"parts": reduceParts(q.Request.Parts(), read.Resource, &omitted)}
 	}
-	kept = q.Request.AppendReduced(make([]byte, 0, 512), aver.Reduced{
-		Subject:  sieve(read.Subject, "principal", nil),
-		Resource: sieve(read.Resource, "resource", nil),
-		Action:   sieve(read.Action.With("tool"), "action", nil),
-		Context: sieve(read.Context.With("on_behalf_of", "delegation", "parts", "supported_obligations", "approval", "challenge"),
-			"context", instead),
+	kept = q.Request.AppendReduced(make([]byte, 0, 512), func(dst []byte, of string, values map[string]any) ([]byte, bool) {
+		switch of {
+		case "subject":
+			return read.Subject.Append(dst, values, nil, &omitted, "principal")
+		case "resource":
+			return read.Resource.Append(dst, values, nil, &omitted, "resource")
+		case "action":
+			return read.Action.Append(dst, values, nil, &omitted, "action")
+		}
+		return read.Context.Append(dst, values, instead, &omitted, "context")
 	})
-	slices.Sort(left)
-	for _, p := range slices.Compact(left) {
-		omitted = append(omitted, string(p))
-	}
-	return kept, omitted
+	slices.Sort(omitted)
+	return kept, slices.Compact(omitted)
 }
 
+// What Aver itself reads of the action and of the context.
+var (
+	actionNames  = []string{"tool"}
+	contextNames = []string{"on_behalf_of", "delegation", "parts", "supported_obligations", "approval", "challenge"}
+)
+
 // reduceParts keeps of the parts what a sieve keeps.
-func reduceParts(parts []aver.Part, s policy.Sieve, left *[]policy.Path) []any {
+func reduceParts(parts []aver.Part, s policy.Sieve, omitted *[]string) []any {
 	list := make([]any, len(parts))
 	for i, p := range parts {
 		list[i] = p.ID
-		text, some := s.Append(nil, p.Properties, nil, left, "resource")
+		text, some := s.Append(nil, p.Properties, nil, omitted, "resource")
 		if !some {
 			continue
 		}

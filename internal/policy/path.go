@@ -105,17 +105,22 @@ func splitPath(s string) ([]string, error) {
 }
 
 func joinPath(elems []string) Path {
-	var b strings.Builder
-	for i, e := range elems {
-		switch {
-		case i == 0:
-			b.WriteString(e)
-		case isIdentifier(e):
-			b.WriteString("." + e)
-		default:
-			// As JSON writes it: records hold paths, and what Go quotes changes with its Unicode tables.
-			b.WriteString("[" + string(aver.AppendString(nil, e)) + "]")
-		}
+	if len(elems) == 0 {
+		return ""
 	}
-	return Path(b.String())
+	var room [64]byte
+	path := append(room[:0], elems[0]...)
+	for _, e := range elems[1:] {
+		path = appendElement(path, e)
+	}
+	return Path(path)
+}
+
+// appendElement appends the name of an attribute to a path.
+func appendElement(path []byte, name string) []byte {
+	if isIdentifier(name) {
+		return append(append(path, '.'), name...)
+	}
+	// As JSON writes it: records hold paths, and what Go quotes changes with its Unicode tables.
+	return append(aver.AppendString(append(path, '['), name), ']')
 }

@@ -390,12 +390,13 @@ func TestSieveKeepsWhatPruneKeeps(t *testing.T) {
 		reads := p.Rule().Reads()
 		for _, variable := range variables {
 			kept, omitted := reads.Prune(rec, variable)
-			var gotOmitted []Path
+			var gotOmitted []string
 			sieve := NewSieve([]ReadSet{reads, {}, reads}, variable != "context", []string{variable})
 			got, some := sieve.Append(nil, RecordToJSON(rec), nil, &gotOmitted, variable)
 			slices.Sort(gotOmitted)
+			equal := slices.EqualFunc(gotOmitted, omitted, func(got string, want Path) bool { return got == string(want) })
 			want := aver.AppendCanonical(nil, RecordToJSON(kept))
-			if string(got) != string(want) || some != (kept.Len() > 0) || !slices.Equal(gotOmitted, omitted) {
+			if string(got) != string(want) || some != (kept.Len() > 0) || !equal {
 				t.Fatalf("%s: the sieve keeps %s and omits %q; Prune keeps %s and omits %q", variable, got, gotOmitted, want, omitted)
 			}
 		}

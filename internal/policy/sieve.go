@@ -170,71 +170,80 @@ func (s Sieve) With(names ...string) Sieve {
 // Append appends the canonical JSON of what the sieve keeps of object, with
 // some members replaced (nil: none), and tells whether that is
 // anything. Members that are null are left out, since to Cedar null is absent.
-// The paths of what else it leaves out, which begin with those in at, are
+// The paths of what else it leaves out, which begin with the variable, are
 // appended to omitted.
-func (s Sieve) Append(dst []byte, object, instead map[string]any, omitted *[]Path, at ...string) (out []byte, some bool) {
+func (s Sieve) Append(dst []byte, object, instead map[string]any, omitted *[]string, variable string) (out []byte, some bool) {
+	var room [64]byte
+	return s.append(dst, object, instead, omitted, append(room[:0], variable...))
+}
+
+// append is Append for an object at a path, which has room for more.
+func (s Sieve) append(dst []byte, object, instead map[string]any, omitted *[]string, at []byte) (out []byte, some bool) {
 	start := len(dst)
 	dst = append(dst, '{')
 	whole := slices.ContainsFunc(s.nodes, func(n *readNode) bool { return n.whole })
-	for _, name := range aver.MemberNames(object) {
+	var few [16]string
+	for _, name := range aver.AppendMemberNames(few[:0], object) {
 		value := object[name]
-		if other, ok := instead[name]; ok {
+		var inner map[string]any // if only some of the value is read
+		if other, replaced := instead[name]; replaced {
 			value = other
+		} else if !whole {
+			switch {
+			case value == nil:
+				continue
+			case slices.Contains(s.names, name):
+			case !s.reads(name):
+				*omitted = append(*omitted, string(appendElement(at, name)))
+				continue
+			default:
+				if inner, _ = value.(map[string]any); isEscape(inner) {
+					inner = nil
+				}
+			}
 		}
-		undo := len(dst)
-		if dst[undo-1] != '{' {
+		if len(dst) > start+1 {
 			dst = append(dst, ',')
 		}
 		dst = append(aver.AppendString(dst, name), ':')
-		_, replaced := instead[name]
-		switch sub, read := s.below(name); {
-		case whole || replaced:
+		if inner != nil {
+			dst, _ = s.below(name).append(dst, inner, nil, omitted, appendElement(at, name))
+		} else {
 			dst = aver.AppendCanonical(dst, value)
-		case value == nil:
-			dst = dst[:undo]
-		case slices.Contains(s.names, name):
-			dst = aver.AppendCanonical(dst, value)
-		case !read:
-			dst = dst[:undo]
-			*omitted = append(*omitted, joinPath(append(slices.Clone(at), name)))
-		default:
-			if inner, ok := value.(map[string]any); ok && !isEscape(inner) {
-				dst, _ = sub.Append(dst, inner, nil, omitted, append(slices.Clone(at), name)...)
-			} else {
-				dst = aver.AppendCanonical(dst, value)
-			}
 		}
 	}
 	return append(dst, '}'), len(dst) > start+1
 }
 
-// below is the sieve for the member of that name, and whether it is read.
-func (s Sieve) below(name string) (sub Sieve, read bool) {
-	if len(s.nodes) == 1 {
-		kid := s.nodes[0].kids[name]
-		if kid != nil && (kid.whole || len(kid.kids) > 0) {
-			sub.nodes = []*readNode{kid}
-		}
-		return sub, kid != nil
-	}
+// reads tells whether the member of that name, or some of it, is read.
+func (s Sieve) reads(name string) bool {
 	for _, n := range s.nodes {
-		if kid := n.kids[name]; kid != nil {
-			read = true
-			sub.add(kid)
+		if n.kids[name] != nil {
+			return true
 		}
 	}
-	return sub, read
+	return false
+}
+
+// below is the sieve for the member of that name.
+func (s Sieve) below(name string) (sub Sieve) {
+	for _, n := range s.nodes {
+		sub.add(n.kids[name])
+	}
+	return sub
 }
 
 // isEscape tells Cedar's JSON escapes, which are values and not records.
 func isEscape(object map[string]any) bool {
+	if len(object) != 1 {
+		return false
+	}
 	_, entity := object["__entity"]
 	_, extension := object["__extn"]
-	return (entity || extension) && len(object) == 1
+	return entity || extension
 }
 
 // Keeps tells whether the sieve keeps a member of that name, or some of it.
 func (s Sieve) Keeps(name string) bool {
-	_, read := s.below(name)
-	return read || slices.Contains(s.names, name) || slices.ContainsFunc(s.nodes, func(n *readNode) bool { return n.whole })
+	return s.reads(name) || slices.Contains(s.names, name) || slices.ContainsFunc(s.nodes, func(n *readNode) bool { return n.whole })
 }
