@@ -120,17 +120,21 @@ func (f *Frame) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, (*members)(f)); err != nil {
 		return err
 	}
+	f.As = f.kind()
+	return nil
+}
+
+// kind finds the kind of a frame by what it has.
+func (f *Frame) kind() FrameKind {
 	switch {
 	case f.Grant != "":
-		f.As = FrameGrant
+		return FrameGrant
 	case f.Exception != "":
-		f.As = FrameException
+		return FrameException
 	case !f.Entity.IsZero():
-		f.As = FrameDelegator
-	default:
-		f.As = FrameActor
+		return FrameDelegator
 	}
-	return nil
+	return FrameActor
 }
 
 // PolicyError is an error met while evaluating a policy. Any makes the outcome

@@ -112,6 +112,12 @@ func (l *Leaf) AppendCanonical(dst []byte) []byte {
 
 // ParseLeaf reads a leaf and refuses one that is not in canonical form.
 func ParseLeaf(text []byte) (Leaf, error) {
+	var l Leaf
+	m := readMembers(text)
+	l.read(&m)
+	if !m.failed && l.writes(text) {
+		return l, nil
+	}
 	var in struct {
 		Class   string   `json:"class"`
 		ID      string   `json:"id"`
@@ -124,11 +130,16 @@ func ParseLeaf(text []byte) (Leaf, error) {
 	if err := json.Unmarshal(text, &in); err != nil {
 		return Leaf{}, fmt.Errorf("leaf: %w", err)
 	}
-	l := Leaf{in.Class, in.ID, in.Kind, in.Outcome, in.Type, in.Payload, in.Time}
-	if string(l.AppendCanonical(nil)) != string(text) {
+	l = Leaf{in.Class, in.ID, in.Kind, in.Outcome, in.Type, in.Payload, in.Time}
+	if !l.writes(text) {
 		return Leaf{}, fmt.Errorf("leaf: it is not in the canonical form")
 	}
 	return l, nil
+}
+
+// writes tells whether a text is the leaf's canonical form.
+func (l *Leaf) writes(text []byte) bool {
+	return bytes.Equal(l.AppendCanonical(make([]byte, 0, len(text))), text)
 }
 
 // Matches reports whether the leaf commits to the payload.
@@ -140,23 +151,49 @@ func (l *Leaf) Matches(payload []byte) bool {
 // ParseRecord reads a record's payload and refuses one that is not in canonical
 // form.
 func ParseRecord(payload []byte) (*Record, error) {
-	var r Record
-	if err := json.Unmarshal(payload, &r); err != nil {
-		return nil, fmt.Errorf("record: %w", err)
+	r, _, err := ReadRecord(payload)
+	return r, err
+}
+
+// ReadRecord is [ParseRecord] for who needs the request, too: as [ParseJSON] reads
+// it. The caller may change that.
+func ReadRecord(payload []byte) (*Record, any, error) {
+	r := &Record{}
+	m := readMembers(payload)
+	r.read(&m)
+	if !m.failed && r.Kind == KindDecision {
+		if request, err := r.complete(payload); err == nil {
+			return r, request, nil
+		}
 	}
-	if r.Kind != "decision" {
-		return nil, fmt.Errorf("record: kind %q is not known to this version", r.Kind)
+	// It is refused, but for what members can't read.
+	r = &Record{}
+	if err := json.Unmarshal(payload, r); err != nil {
+		return nil, nil, fmt.Errorf("record: %w", err)
 	}
-	// AppendCanonical takes the request as it stands, so that is checked apart.
-	request, err := ParseJSON(r.Request, eventLimits)
+	if r.Kind != KindDecision {
+		return nil, nil, fmt.Errorf("record: kind %q is not known to this version", r.Kind)
+	}
+	request, err := r.complete(payload)
 	if err != nil {
-		return nil, fmt.Errorf("record: request: %w", err)
+		return nil, nil, fmt.Errorf("record: %w", err)
+	}
+	return r, request, nil
+}
+
+// complete puts back what a record that was read from the payload leaves out, and
+// checks that the payload is its canonical form.
+func (r *Record) complete(payload []byte) (request any, err error) {
+	// AppendCanonical takes the request as it stands, so that is checked apart.
+	if request, err = ParseJSON(r.Request, eventLimits); err != nil {
+		return nil, fmt.Errorf("request: %w", err)
 	}
 	r.Decision.complete(request)
-	if !bytes.Equal(AppendCanonical(nil, request), r.Request) || !bytes.Equal(r.AppendCanonical(nil), payload) {
-		return nil, fmt.Errorf("record: it is not in the canonical form")
+	canonical := AppendCanonical(make([]byte, 0, len(payload)), request)
+	if !bytes.Equal(canonical, r.Request) || !bytes.Equal(r.AppendCanonical(canonical[:0]), payload) {
+		return nil, fmt.Errorf("it is not in the canonical form")
 	}
-	return &r, nil
+	return request, nil
 }
 
 // AppendCanonical appends the record's canonical bytes (RFC 8785), its payload.
