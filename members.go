@@ -75,13 +75,20 @@ func (m *members) value() string {
 		m.failed = true
 		return ""
 	}
-	s := m.text[m.pos+1 : end]
-	if strings.IndexByte(s, '\\') >= 0 {
-		m.failed = json.Unmarshal([]byte(m.text[m.pos:end+1]), &s) != nil || m.failed
-	} else if !m.share {
-		s = strings.Clone(s)
-	}
+	text := m.text[m.pos : end+1]
 	m.pos = end + 1
+	switch s := text[1 : len(text)-1]; {
+	case strings.IndexByte(s, '\\') >= 0:
+		return m.unescaped(text)
+	case m.share:
+		return s
+	default:
+		return strings.Clone(s)
+	}
+}
+
+func (m *members) unescaped(text string) (s string) {
+	m.failed = json.Unmarshal([]byte(text), &s) != nil || m.failed
 	return s
 }
 
@@ -189,9 +196,8 @@ func readList[T any](m *members, name string, one func(*members, *T)) (list []T)
 	}
 	for more := true; more && !m.failed; {
 		m.pos++ // [ or a comma
-		var e T
-		one(m, &e)
-		list = append(list, e)
+		list = append(list, *new(T))
+		one(m, &list[len(list)-1])
 		more = m.pos < len(m.text) && m.text[m.pos] == ','
 	}
 	if m.pos >= len(m.text) || m.text[m.pos] != ']' {
