@@ -294,7 +294,7 @@ func (x *Index) move(next uint64) {
 
 // expect tells the process what is of use to hand over.
 func (x *Index) expect() {
-	if x.o.Handed != nil {
+	if x.o.Handed != nil && !x.o.ReadOnly {
 		x.o.Handed.expect(x.next.Load())
 	}
 }
