@@ -224,7 +224,7 @@ func (r *Request) checkCited() error {
 		if !ok {
 			return &RequestError{pointer, fmt.Sprintf("must be an object with %q", m.name)}
 		}
-		if err := checkCase(pointer, object, m.name); err != nil {
+		if _, err := checkCase(pointer, object, m.name); err != nil {
 			return err
 		}
 		id, err := parseName(pointer, object, m.name)

@@ -100,6 +100,37 @@ func sameAsStd(v, std any) bool {
 	return v == std
 }
 
+// FuzzReadRequest checks that a request is read the same by the short way and by
+// the long way, its errors too.
+func FuzzReadRequest(f *testing.F) {
+	for _, seed := range []string{
+		anEvaluation, ` { "context" : { } , "subject":{"properties":{}} } `, `{}`, `{"subject":{}}`, `[]`, `null`, `{`, `{}}`, ``, "\uFEFF{}",
+		`{"subject":{"type":"user","id":"a","extra":1},"extra":{"_sd":[]}}`, `{"subject":{"type":"user","Type":"b"}}`,
+		`{"subject":{"Type":"user"}}`, `{"Context":{}}`, `{"subject":null,"action":null,"resource":null,"context":null}`,
+		`{"subject":{"type":"","id":"a"}}`, `{"subject":{"type":1}}`, `{"subject":{"type":null,"properties":null}}`, `{"action":"read"}`,
+		`{"action":{"name":"read","properties":{"_sd":1}}}`, `{"action":{"name":"read","properties":{"a":[{"\u005fsd":1}]}}}`,
+		`{"action":{"properties":[]}}`, `{"context":{"token":"t"}}`, `{"context":{"token":1}}`, `{"context":{"aver":1}}`, `{"context":{"Token":"t"}}`,
+		`{"context":{"parts":[]}}`, `{"context":{"parts":["a","a"]}}`, `{"context":{"delegation":["g"],"on_behalf_of":{"type":"user","id":"a"}}}`,
+		`{"subject":{"type":"user","id":1},"subject":{}}`, `{"subject":{"id":1},"context":{"a":01}}`, `{"context":1.5}`,
+		`{"context":{"a":{"b":[1,{"c":"\ud83d"}]}}}`, `{"subject":{"id":"` + strings.Repeat("x", maxNameSize) + `"}}`,
+		`{"subject":{"id":"` + strings.Repeat("x", maxNameSize+1) + `"}}`, `{"context":` + strings.Repeat(`{"a":`, 8) + `1` + strings.Repeat(`}`, 9),
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		limits := Limits{Bytes: 4 << 10, Depth: 8, Members: 60}
+		got, err := ReadRequest(text, limits)
+		var want *Request
+		v, wrong := ParseJSON(text, limits)
+		if wrong == nil {
+			want, wrong = ParseRequest(v)
+		}
+		if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(err, wrong) {
+			t.Fatalf("%q: read as %+v, %v; parsed as %+v, %v", text, got, err, want, wrong)
+		}
+	})
+}
+
 // FuzzParseRequest checks that a request that is accepted keeps its digest
 // through its own JSON form.
 func FuzzParseRequest(f *testing.F) {

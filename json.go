@@ -81,43 +81,58 @@ const MaxInteger = 1<<53 - 1
 // are not whole or beyond [MaxInteger], and what exceeds the limits.
 func ParseJSON(text []byte, limits Limits) (any, error) {
 	p := jsonParsers.Get().(*jsonParser)
-	defer func() {
-		p.text = "" // nothing that was sent stays in the pool
-		clear(p.path[:cap(p.path)])
-		clear(p.names[:cap(p.names)])
-		jsonParsers.Put(p)
-	}()
-	*p = jsonParser{limits: limits.orDefault(), path: p.path[:0], names: p.names[:0]}
-	if len(text) > p.limits.Bytes {
-		p.text = string(text[:p.limits.Bytes])
-		return nil, p.errorAt(p.limits.Bytes, "the text is longer than %d bytes", p.limits.Bytes)
-	}
-	p.text = string(text) // copied once
-	p.share = len(text) <= maxShared
-	p.valid = utf8.ValidString(p.text)
-	if strings.HasPrefix(p.text, "\uFEFF") {
-		return nil, p.errorAt(0, "the text begins with a byte order mark, which JSON does not have")
-	}
-	p.space()
-	if p.pos == len(text) {
-		return nil, p.errorAt(p.pos, "the text is empty")
+	defer p.free()
+	if err := p.begin(text, limits); err != nil {
+		return nil, err
 	}
 	v, err := p.value(1)
 	if err != nil {
 		return nil, err
 	}
-	p.space()
-	if p.pos < len(text) {
-		return nil, p.errorAt(p.pos, "more follows after the end of the JSON value")
+	return v, p.end()
+}
+
+// begin takes a text up to where its value should stand.
+func (p *jsonParser) begin(text []byte, limits Limits) error {
+	*p = jsonParser{limits: limits.orDefault(), names: p.names[:0]}
+	if len(text) > p.limits.Bytes {
+		p.text = string(text[:p.limits.Bytes])
+		return p.errorAt(p.limits.Bytes, "the text is longer than %d bytes", p.limits.Bytes)
 	}
-	return v, nil
+	p.text = string(text) // copied once
+	p.share = len(text) <= maxShared
+	p.valid = utf8.ValidString(p.text)
+	if strings.HasPrefix(p.text, "\uFEFF") {
+		return p.errorAt(0, "the text begins with a byte order mark, which JSON does not have")
+	}
+	p.space()
+	if p.pos == len(text) {
+		return p.errorAt(p.pos, "the text is empty")
+	}
+	return nil
+}
+
+// end sees to it that nothing follows the value.
+func (p *jsonParser) end() error {
+	p.space()
+	if p.pos < len(p.text) {
+		return p.errorAt(p.pos, "more follows after the end of the JSON value")
+	}
+	return nil
+}
+
+// free gives the parser back. Nothing that was sent stays with it.
+func (p *jsonParser) free() {
+	p.text = ""
+	clear(p.names[:cap(p.names)])
+	jsonParsers.Put(p)
 }
 
 // maxShared is how long a text may be, in bytes, for its strings to be parts of one
 // copy: who keeps a name out of it for long keeps all of it.
 const maxShared = 4 << 10
 
-var jsonParsers = sync.Pool{New: func() any { return &jsonParser{path: make([]string, 0, 8), names: make([]string, 0, 16)} }}
+var jsonParsers = sync.Pool{New: func() any { return &jsonParser{names: make([]string, 0, 16)} }}
 
 type jsonParser struct {
 	text    string
@@ -126,30 +141,32 @@ type jsonParser struct {
 	pos     int
 	members int
 	limits  Limits
-	path    []string
 	names   []string // of the objects that are being read, innermost last
+
+	withheld bool // a member was called as [withheldMember]
 }
 
 func (p *jsonParser) errorAt(offset int, format string, args ...any) error {
 	before := p.text[:min(offset, len(p.text))]
-	var path strings.Builder
-	for _, name := range p.path {
-		path.WriteByte('/')
-		path.WriteString(pointerEscaper.Replace(name))
-	}
 	return &JSONError{
 		Offset: offset,
 		Line:   1 + strings.Count(before, "\n"),
 		Column: len(before) - strings.LastIndexByte(before, '\n'),
-		Path:   path.String(),
 		Reason: fmt.Sprintf(format, args...),
 	}
+}
+
+// under adds the member or element to the path of an error met in it.
+func under(name string, err error) error {
+	at := err.(*JSONError) // all that the parser returns are
+	at.Path = "/" + pointerEscaper.Replace(name) + at.Path
+	return at
 }
 
 var pointerEscaper = strings.NewReplacer("~", "~0", "/", "~1")
 
 func (p *jsonParser) space() {
-	for p.pos < len(p.text) {
+	for p.pos < len(p.text) && p.text[p.pos] <= ' ' {
 		switch p.text[p.pos] {
 		case ' ', '\t', '\n', '\r':
 			p.pos++
@@ -220,81 +237,112 @@ func (p *jsonParser) count(at int) error {
 const fewNames = 12
 
 func (p *jsonParser) object(depth int) (any, error) {
-	start := p.pos
-	if depth > p.limits.Depth {
-		return nil, p.errorAt(p.pos, "nested deeper than %d levels", p.limits.Depth)
+	o, err := p.open(depth)
+	if err != nil {
+		return nil, err
 	}
-	p.pos++ // {
 	object := map[string]any{}
-	above := len(p.names)
-	defer func() { p.names = p.names[:above] }()
-	var folded map[string]string // folded :: as written, once there are more than a few
-	for first := true; ; first = false {
-		p.space()
-		if p.pos < len(p.text) && p.text[p.pos] == '}' && first {
-			p.pos++
-			return object, nil
+	for {
+		name, more, err := p.next(&o)
+		if !more {
+			return object, err
 		}
-		if p.pos >= len(p.text) || p.text[p.pos] != '"' {
-			return nil, p.errorAt(p.pos, "a member name in double quotes should stand here")
-		}
-		at := p.pos
-		name, err := p.string()
-		if err != nil {
-			return nil, err
-		}
-		if err := p.count(at); err != nil {
-			return nil, err
-		}
-		if _, twice := object[name]; twice {
-			return nil, p.errorAt(at, "the member %q stands twice in one object", brief(name))
-		}
-		var other string
-		var alike bool
-		if folded == nil {
-			for _, other = range p.names[above:] {
-				if alike = strings.EqualFold(other, name); alike {
-					break
-				}
-			}
-			if p.names = append(p.names, name); len(p.names)-above > fewNames {
-				folded = make(map[string]string, 4*fewNames)
-				for _, n := range p.names[above:] {
-					folded[foldName(n)] = n
-				}
-			}
-		} else {
-			key := foldName(name)
-			other, alike = folded[key]
-			folded[key] = name
-		}
-		if alike {
-			return nil, p.errorAt(at, "the members %q and %q differ only in case", brief(other), brief(name))
-		}
-		p.space()
-		if p.pos >= len(p.text) || p.text[p.pos] != ':' {
-			return nil, p.errorAt(p.pos, "a colon should stand after the member name %q", brief(name))
-		}
-		p.pos++
-		p.space()
-		p.path = append(p.path, name)
 		v, err := p.value(depth + 1)
 		if err != nil {
-			return nil, err
+			return nil, under(name, err)
 		}
-		p.path = p.path[:len(p.path)-1]
 		object[name] = v
-		p.space()
+	}
+}
+
+// jsonObject is an object that is being read.
+type jsonObject struct {
+	start  int               // where it begins
+	above  int               // how many names are those of the objects around it
+	folded map[string]string // folded :: as written, once there are more than a few
+	later  bool              // a member was read
+}
+
+// open begins an object, whose { is next.
+func (p *jsonParser) open(depth int) (jsonObject, error) {
+	o := jsonObject{start: p.pos, above: len(p.names)}
+	if depth > p.limits.Depth {
+		return o, p.errorAt(p.pos, "nested deeper than %d levels", p.limits.Depth)
+	}
+	p.pos++ // {
+	return o, nil
+}
+
+// next reads up to the value of the next member, and over the end of the object if
+// there is none. Two members with the same name, or whose names differ only in case,
+// are an error.
+func (p *jsonParser) next(o *jsonObject) (name string, more bool, err error) {
+	p.space()
+	if p.pos < len(p.text) && p.text[p.pos] == '}' && !o.later {
+		p.pos++
+		return "", false, nil
+	}
+	if o.later {
 		switch {
 		case p.pos < len(p.text) && p.text[p.pos] == ',':
 			p.pos++
+			p.space()
 		case p.pos < len(p.text) && p.text[p.pos] == '}':
 			p.pos++
-			return object, nil
+			p.names = p.names[:o.above]
+			return "", false, nil
 		default:
-			return nil, p.errorAt(p.pos, "the object that begins at byte %d is not closed: a comma or } should stand here", start)
+			return "", false, p.errorAt(p.pos, "the object that begins at byte %d is not closed: a comma or } should stand here", o.start)
 		}
 	}
+	o.later = true
+	if p.pos >= len(p.text) || p.text[p.pos] != '"' {
+		return "", false, p.errorAt(p.pos, "a member name in double quotes should stand here")
+	}
+	at := p.pos
+	if name, err = p.string(); err != nil {
+		return "", false, err
+	}
+	if err := p.count(at); err != nil {
+		return "", false, err
+	}
+	p.withheld = p.withheld || name == withheldMember
+	switch other, alike := p.alike(o, name); {
+	case alike && other == name:
+		return "", false, p.errorAt(at, "the member %q stands twice in one object", brief(name))
+	case alike:
+		return "", false, p.errorAt(at, "the members %q and %q differ only in case", brief(other), brief(name))
+	}
+	p.space()
+	if p.pos >= len(p.text) || p.text[p.pos] != ':' {
+		return "", false, p.errorAt(p.pos, "a colon should stand after the member name %q", brief(name))
+	}
+	p.pos++
+	p.space()
+	return name, true, nil
+}
+
+// alike returns the earlier member whose name is the same but for case, and
+// remembers the name.
+func (p *jsonParser) alike(o *jsonObject, name string) (other string, alike bool) {
+	if o.folded != nil {
+		key := foldName(name)
+		other, alike = o.folded[key]
+		o.folded[key] = name
+		return other, alike
+	}
+	for _, other := range p.names[o.above:] {
+		if strings.EqualFold(other, name) {
+			return other, true
+		}
+	}
+	if p.names = append(p.names, name); len(p.names)-o.above > fewNames {
+		o.folded = make(map[string]string, 4*fewNames)
+		for _, n := range p.names[o.above:] {
+			o.folded[foldName(n)] = n
+		}
+	}
+	return "", false
 }
 
 // foldName maps names to the same string exactly when [strings.EqualFold] holds
@@ -332,12 +380,10 @@ func (p *jsonParser) array(depth int) (any, error) {
 		if err := p.count(p.pos); err != nil {
 			return nil, err
 		}
-		p.path = append(p.path, strconv.Itoa(len(array)))
 		v, err := p.value(depth + 1)
 		if err != nil {
-			return nil, err
+			return nil, under(strconv.Itoa(len(array)), err)
 		}
-		p.path = p.path[:len(p.path)-1]
 		array = append(array, v)
 		p.space()
 		switch {

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,7 +86,7 @@ func ParseRequest(v any) (*Request, error) {
 	if !ok {
 		return nil, &RequestError{"", "the request must be a JSON object"}
 	}
-	if err := checkCase("", object, "subject", "action", "resource", "context", "evaluations", "options"); err != nil {
+	if _, err := checkCase("", object, "subject", "action", "resource", "context", "evaluations", "options"); err != nil {
 		return nil, err
 	}
 	var r Request
@@ -193,7 +192,7 @@ func parseParty(pointer string, v any) (p Party, err error) {
 	if !ok {
 		return p, &RequestError{pointer, "must be an object"}
 	}
-	if err := checkCase(pointer, object, "type", "id", "properties"); err != nil {
+	if _, err := checkCase(pointer, object, "type", "id", "properties"); err != nil {
 		return p, err
 	}
 	if p.Type, err = parseName(pointer, object, "type"); err != nil {
@@ -214,7 +213,7 @@ func parseAction(v any) (a Action, err error) {
 	if !ok {
 		return a, &RequestError{"/action", "must be an object"}
 	}
-	if err := checkCase("/action", object, "name", "properties"); err != nil {
+	if _, err := checkCase("/action", object, "name", "properties"); err != nil {
 		return a, err
 	}
 	if a.Name, err = parseName("/action", object, "name"); err != nil {
@@ -253,23 +252,29 @@ func parseProperties(pointer string, object map[string]any) (map[string]any, err
 	return properties, nil
 }
 
-// checkCase refuses members that differ from a known name only in case.
-func checkCase(pointer string, object map[string]any, known ...string) error {
+// checkCase refuses members that differ from a known name only in case, and tells
+// whether any has a known name.
+func checkCase(pointer string, object map[string]any, known ...string) (any bool, err error) {
 	wrong := false
 	for name := range object {
-		wrong = wrong || slices.ContainsFunc(known, func(k string) bool { return name != k && strings.EqualFold(name, k) })
+		for _, k := range known {
+			if strings.EqualFold(name, k) {
+				any, wrong = any || name == k, wrong || name != k
+				break
+			}
+		}
 	}
 	if !wrong {
-		return nil
+		return any, nil
 	}
 	for _, name := range MemberNames(object) { // so that of several mistakes the same is told each time
 		for _, k := range known {
 			if name != k && strings.EqualFold(name, k) {
-				return &RequestError{pointer + "/" + name, fmt.Sprintf("did you mean %q? Names are case-sensitive", k)}
+				return any, &RequestError{pointer + "/" + name, fmt.Sprintf("did you mean %q? Names are case-sensitive", k)}
 			}
 		}
 	}
-	return nil
+	return any, nil
 }
 
 func (r *Request) checkContext() error {
@@ -279,7 +284,8 @@ func (r *Request) checkContext() error {
 	if _, ok := r.Context["aver"]; ok {
 		return &RequestError{"/context/aver", "the name is reserved: what stands there is vouched for by Aver, so callers can't send it"}
 	}
-	if err := checkCase("/context", r.Context, "aver", "on_behalf_of", "delegation", "parts", "supported_obligations", "approval", "challenge", "token"); err != nil {
+	any, err := checkCase("/context", r.Context, "aver", "on_behalf_of", "delegation", "parts", "supported_obligations", "approval", "challenge", "token")
+	if err != nil || !any {
 		return err
 	}
 	if v, ok := r.Context["on_behalf_of"]; ok && v != nil {
@@ -300,7 +306,7 @@ func (r *Request) checkContext() error {
 	if err := r.checkCited(); err != nil {
 		return err
 	}
-	_, err := r.parts()
+	_, err = r.parts()
 	return err
 }
 
@@ -344,7 +350,7 @@ func (r *Request) parts() ([]Part, error) {
 		case string:
 			parts[i].ID = e
 		case map[string]any:
-			if err := checkCase(at, e, "id", "properties"); err != nil {
+			if _, err := checkCase(at, e, "id", "properties"); err != nil {
 				return nil, err
 			}
 			if parts[i].ID, err = parseName(at, e, "id"); err != nil {
@@ -563,11 +569,7 @@ func (r *Request) MarshalJSON() ([]byte, error) { return CanonicalJSON(r.JSON())
 
 // UnmarshalJSON reads a request as strictly as [ParseJSON] and [ParseRequest].
 func (r *Request) UnmarshalJSON(text []byte) error {
-	v, err := ParseJSON(text, Limits{})
-	if err != nil {
-		return err
-	}
-	parsed, err := ParseRequest(v)
+	parsed, err := ReadRequest(text, Limits{})
 	if err == nil {
 		*r = *parsed
 	}
