@@ -215,7 +215,9 @@ func (m *members) strings(name string) []string {
 // read is [Record.AppendCanonical] the other way round. What follows from the rest
 // is not there yet.
 func (r *Record) read(m *members) {
-	r.Authority = m.treeHead("authority")
+	if m.next("authority") {
+		r.Authority.read(m)
+	}
 	if m.next("decision") {
 		r.Decision.read(m)
 	}
@@ -246,13 +248,10 @@ func (r *Record) read(m *members) {
 	m.end()
 }
 
-func (m *members) treeHead(name string) (h TreeHead) {
-	if m.next(name) {
-		h.Root = m.string("root")
-		h.Size = m.uint("size")
-		m.end()
-	}
-	return h
+func (h *TreeHead) read(m *members) {
+	h.Root = m.string("root")
+	h.Size = m.uint("size")
+	m.end()
 }
 
 func (d *Decision) read(m *members) {
@@ -359,4 +358,21 @@ func (l *Leaf) read(m *members) {
 	l.Time = m.time("time")
 	l.Type = m.string("type")
 	m.end()
+}
+
+// CitedAuthority is the prefix of the authority log that a record was decided at,
+// without the rest of the record. It is false of payloads that do not begin with
+// one, as canonical ones do.
+func CitedAuthority(payload []byte) (head TreeHead, ok bool) {
+	const usual = 256 // bytes; enough for the hash and the number
+	for _, n := range []int{min(len(payload), usual), len(payload)} {
+		m := readMembers(payload[:n])
+		if !m.next("authority") {
+			break
+		}
+		if head.read(&m); !m.failed {
+			return head, true
+		}
+	}
+	return TreeHead{}, false
 }

@@ -3,6 +3,7 @@ package aver
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,6 +40,23 @@ func TestMembersReadAsEncodingJSON(t *testing.T) {
 		}
 		check(t, r.AppendCanonical(nil))
 	})
+}
+
+func TestCitedAuthority(t *testing.T) {
+	long := strings.Repeat("A", 300)
+	for _, r := range sampleRecords() {
+		for _, root := range []string{r.Authority.Root, "", long} {
+			r.Authority.Root = root
+			if got, ok := CitedAuthority(r.AppendCanonical(nil)); !ok || got != r.Authority {
+				t.Errorf("got %+v, %v; want %+v", got, ok, r.Authority)
+			}
+		}
+	}
+	for _, text := range []string{``, `{`, `{}`, `{"authority":`, `{"authority":{"root":"` + long, `{"decision":{}}`, `{"authority":{"root":"","size":-1}}`} {
+		if got, ok := CitedAuthority([]byte(text)); ok {
+			t.Errorf("%s cites %+v", text, got)
+		}
+	}
 }
 
 func TestMembersReadLeaves(t *testing.T) {

@@ -1,8 +1,6 @@
 package replay
 
 import (
-	"bytes"
-	"encoding/json"
 	"iter"
 	"sync"
 
@@ -61,16 +59,11 @@ func newStates(log Log, whatIf func(*authority.State) *authority.State) *states 
 	return &states{log: log, whatIf: whatIf, latest: authority.New(), recent: map[uint64]*version{}}
 }
 
-// cited returns the authority that a record's payload cites; nil if none does. It
-// reads no further than that, which canonical records begin with: all of the record
-// is read by whoever decides it again.
+// cited returns the authority that a record's payload cites; nil if none does. All of
+// the record is read by whoever decides it again.
 func (s *states) cited(payload []byte) (*version, error) {
-	d := json.NewDecoder(bytes.NewReader(payload))
-	if start, err := d.Token(); err != nil || start != json.Delim('{') {
-		return nil, nil
-	}
-	var head aver.TreeHead
-	if name, err := d.Token(); err != nil || name != "authority" || d.Decode(&head) != nil {
+	head, ok := aver.CitedAuthority(payload)
+	if !ok {
 		return nil, nil
 	}
 	return s.at(head.Size)
