@@ -410,12 +410,14 @@ type object struct {
 }
 
 func (o *object) name(name string) {
+	before := byte(',')
 	if !o.open {
-		o.dst, o.open = append(o.dst, '{'), true
-	} else {
-		o.dst = append(o.dst, ',')
+		before, o.open = '{', true
 	}
-	o.dst = append(append(append(o.dst, '"'), name...), '"', ':')
+	// Apart, so that each is written where it is.
+	o.dst = append(o.dst, before, '"')
+	o.dst = append(o.dst, name...)
+	o.dst = append(o.dst, '"', ':')
 }
 
 func (o *object) string(name, value string) {

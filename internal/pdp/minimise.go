@@ -8,9 +8,11 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
+	"github.com/aver-authz/aver/internal/ledger"
 	"github.com/aver-authz/aver/internal/policy"
 )
 
@@ -175,6 +177,11 @@ func Disclose(request []byte, disclosures []string) (disclosed *aver.Request, mi
 	if err != nil {
 		return nil, nil, fmt.Errorf("recorded request: %w", err)
 	}
+	return discloseIn(v, disclosures)
+}
+
+// discloseIn is [Disclose] in a request that was parsed; it changes that.
+func discloseIn(v any, disclosures []string) (disclosed *aver.Request, missing []string, err error) {
 	by := make(map[string][]any, len(disclosures))
 	for _, d := range disclosures {
 		list, err := parseDisclosure(d)
@@ -183,12 +190,31 @@ func Disclose(request []byte, disclosures []string) (disclosed *aver.Request, mi
 		}
 		by[aver.Digest([]byte(d))] = list
 	}
-	v, missing, err = disclose(v, "", by)
-	if err != nil {
-		return nil, nil, err
+	if withholds(v) {
+		if v, missing, err = disclose(v, "", by); err != nil {
+			return nil, nil, err
+		}
 	}
 	disclosed, err = aver.ParseRequest(v)
 	return disclosed, missing, err
+}
+
+// withholds tells whether there is anything to disclose in a request; few have any.
+func withholds(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		if _, ok := v[sdMember]; ok {
+			return true
+		}
+		for _, inner := range v {
+			if withholds(inner) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, withholds)
+	}
+	return false
 }
 
 // Reopen returns what was decided: the recorded request with what was disclosed
@@ -199,6 +225,24 @@ func Reopen(request []byte, token *aver.Token, disclosures []string) (req *aver.
 		req.Token = token
 	}
 	return req, missing, err
+}
+
+// ReadEntry reads an entry of the decision log: the record, and what was decided, as
+// [Reopen] has it.
+func ReadEntry(e ledger.Entry) (record *aver.Record, req *aver.Request, missing []string, err error) {
+	record, request, err := aver.ReadRecord(e.Payload)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	disclosures, err := ParseDisclosures(e.Private)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if req, missing, err = discloseIn(request, disclosures); err != nil {
+		return nil, nil, nil, err
+	}
+	req.Token = record.Token
+	return record, req, missing, nil
 }
 
 func disclose(v any, pointer string, by map[string][]any) (any, []string, error) {
@@ -284,9 +328,11 @@ func parseDisclosure(disclosure string) ([]any, error) {
 
 // salt returns 128 random bits in base64url. crypto/rand never fails.
 func salt() string {
-	b := make([]byte, 16)
-	rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)
+	var b [16]byte
+	rand.Read(b[:])
+	var text [22]byte
+	base64.RawURLEncoding.Encode(text[:], b[:])
+	return string(text[:])
 }
 
 // Lacks returns which of the omitted paths of a record the decision could have
@@ -295,15 +341,28 @@ func (e *Evidence) Lacks(omitted []string) []string {
 	if len(omitted) == 0 {
 		return nil
 	}
-	reads := e.reads()
-	if e.twoParts {
-		reads = reads.Same("principal", "resource")
-	}
 	var lacks []string
 	for _, path := range omitted {
-		if reads.Contains(policy.Path(path)) {
+		if e.couldRead(policy.Path(path)) {
 			lacks = append(lacks, path)
 		}
 	}
 	return lacks
+}
+
+// couldRead tells whether what was omitted at a path can have been read: there, or as
+// what stands at the same place of the other part that the same entity plays.
+func (e *Evidence) couldRead(path policy.Path) bool {
+	if e.mayRead(path) {
+		return true
+	}
+	if !e.twoParts {
+		return false
+	}
+	for _, parts := range [][2]string{{"principal", "resource"}, {"resource", "principal"}} {
+		if rest, ok := strings.CutPrefix(string(path), parts[0]); ok {
+			return e.mayRead(policy.Path(parts[1] + rest))
+		}
+	}
+	return false
 }

@@ -3,6 +3,7 @@ package pdp
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/authority"
@@ -104,14 +106,25 @@ func durable(ctx context.Context, ticket *ledger.Ticket, origin string) (aver.Re
 	if err != nil {
 		return aver.Receipt{}, err
 	}
-	path := make([]string, len(committed.Path))
-	for i, h := range committed.Path {
-		path[i] = h.String()
-	}
 	return aver.Receipt{
 		Origin: origin, Index: receipt.Index, LeafHash: receipt.LeafHash.String(),
-		Commit: &aver.CommitReceipt{Note: committed.Note, Path: path},
+		Commit: &aver.CommitReceipt{Note: committed.Note, Path: hashTexts(committed.Path)},
 	}, nil
+}
+
+// hashTexts writes each hash in standard base64, all as parts of one text.
+func hashTexts(hashes []tlog.Hash) []string {
+	const length = 44
+	var room [16 * length]byte
+	text := room[:0]
+	for i := range hashes {
+		text = base64.StdEncoding.AppendEncode(text, hashes[i][:])
+	}
+	all, texts := string(text), make([]string, len(hashes))
+	for i := range texts {
+		texts[i] = all[i*length : (i+1)*length]
+	}
+	return texts
 }
 
 // Administer decides whether a change of the authority may be made, and waits
@@ -217,12 +230,14 @@ func (p *Point) submit(st *authority.State, head aver.TreeHead, q *Query, pep av
 // evaluationID returns a UUID of version 7 (RFC 9562, section 5.7) with the time
 // of the record, so that a record can be found by its id.
 func evaluationID(now aver.Time) string {
-	id := uuid.New() // random; its version and time are set here
+	var id uuid.UUID
+	rand.Read(id[:]) // never fails
 	ms := uint64(now)
 	for i := range 6 {
 		id[i] = byte(ms >> (40 - 8*i))
 	}
-	id[6] = id[6]&0x0f | 0x70
+	id[6] = id[6]&0x0f | 0x70 // version
+	id[8] = id[8]&0x3f | 0x80 // variant
 	return id.String()
 }
 

@@ -189,9 +189,8 @@ func (e *Evidence) seeSignal(s seenSignal) {
 	}
 }
 
-// citeSignals lists the events of the signals that policies can have read.
-func (e *Evidence) citeSignals() []uint64 {
-	var out []uint64
+// citeSignals appends the events of the signals that policies can have read.
+func (e *Evidence) citeSignals(out []uint64) []uint64 {
 	for _, s := range e.signals {
 		if e.mayRead(s.path) {
 			out = append(out, s.event)

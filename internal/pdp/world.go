@@ -1,9 +1,9 @@
 package pdp
 
 import (
-	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cedar-policy/cedar-go/types"
 
@@ -71,47 +71,49 @@ type Fact struct {
 // out where the record, or what it cites, names it already.
 func (e *Evidence) Cite(st *authority.State, q *Query, d *aver.Decision) aver.Facts {
 	var out aver.Facts
-	named := []aver.Ref{q.Request.Subject.Ref, q.Request.Resource.Ref, ref(q.action)}
-	for _, f := range Frames(d) {
-		if f.As == aver.FrameDelegator {
-			named = append(named, f.Entity)
-		}
-	}
+	var few [16]uint64
+	events := append(few[:0], e.cited...)
 	for _, f := range e.Facts() {
 		switch {
 		case f.Event != nil:
-			out.Events = append(out.Events, *f.Event)
-		case !slices.Contains(named, f.Ref):
+			events = append(events, *f.Event)
+		case !named(q, d, f.Ref) && !e.isParent(st, f.Ref):
 			out.Absent = append(out.Absent, f.Ref)
 		}
 	}
-	if len(out.Absent) > 0 {
-		parents := e.parents(st)
-		out.Absent = slices.DeleteFunc(out.Absent, func(r aver.Ref) bool { return slices.Contains(parents, r) })
-	}
-	out.Events = append(append(out.Events, e.cited...), e.citeSignals()...)
-	slices.Sort(out.Events)
-	out.Events = slices.Compact(out.Events)
+	events = e.citeSignals(events)
+	slices.Sort(events)
+	out.Events = append(out.Events, slices.Compact(events)...)
 	return out
 }
 
-// parents lists the parents of the registered entities that were looked up.
-func (e *Evidence) parents(st *authority.State) (out []aver.Ref) {
-	for _, f := range e.facts {
-		if f.Event != nil {
-			entity, _, _ := st.Entity(uid(f.Ref))
-			for parent := range entity.Parents.All() {
-				out = append(out, ref(parent))
-			}
-		}
+// named tells whether a record names an entity besides what it cites.
+func named(q *Query, d *aver.Decision, r aver.Ref) bool {
+	if r == q.Request.Subject.Ref || r == q.Request.Resource.Ref || r == ref(q.action) {
+		return true
 	}
-	return out
+	return slices.ContainsFunc(Frames(d), func(f aver.Frame) bool { return f.As == aver.FrameDelegator && f.Entity == r })
+}
+
+// isParent tells whether an entity is a parent of a registered one that was
+// looked up.
+func (e *Evidence) isParent(st *authority.State, r aver.Ref) bool {
+	return slices.ContainsFunc(e.facts, func(f Fact) bool {
+		if f.Event == nil {
+			return false
+		}
+		entity, _, _ := st.Entity(uid(f.Ref))
+		return entity.Parents.Contains(uid(r))
+	})
 }
 
 // Facts lists what was looked up in the state, sorted by type and id.
 func (e *Evidence) Facts() []Fact {
 	slices.SortFunc(e.facts, func(a, b Fact) int {
-		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.ID, b.ID))
+		if a.Type != b.Type {
+			return strings.Compare(a.Type, b.Type)
+		}
+		return strings.Compare(a.ID, b.ID)
 	})
 	return e.facts
 }

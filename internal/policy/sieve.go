@@ -70,6 +70,9 @@ func (s Sieve) merged() Sieve {
 }
 
 func (s Sieve) and(o Sieve) Sieve {
+	if len(o.nodes) == 0 {
+		return s
+	}
 	return Sieve{nodes: append(slices.Clip(s.nodes), o.nodes...), names: s.names}
 }
 
@@ -133,7 +136,7 @@ type Sieve struct {
 // behind, what is read behind entity references is kept as well: say so for
 // objects that are the attributes of an entity.
 func NewSieve(sets []ReadSet, behind bool, places ...[]string) Sieve {
-	s := Sieve{nodes: make([]*readNode, 0, 2*len(sets))}
+	var s Sieve
 	for i, set := range sets {
 		if set.roots == nil || slices.ContainsFunc(sets[:i], func(other ReadSet) bool { return other.behind == set.behind }) {
 			continue // empty, or seen already
