@@ -35,15 +35,6 @@ func (e *Evidence) mayRead(path policy.Path) bool {
 		slices.ContainsFunc(e.results, func(r policy.Result) bool { return r.Reads().Contains(path) })
 }
 
-// reads is all that was read.
-func (e *Evidence) reads() policy.ReadSet {
-	sets := slices.Clip(e.others)
-	for _, r := range e.results {
-		sets = append(sets, r.Reads())
-	}
-	return policy.ReadSet{}.Union(sets...)
-}
-
 func (e *Evidence) grant(g *authority.Grant) { e.grants = append(e.grants, g) }
 
 // fact notes that an entity was looked up. There are few, so a list does.

@@ -321,8 +321,8 @@ func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 	if digest := version.state.PoliciesDigest(); digest != record.Policies {
 		out.Difference = append(out.Difference, fmt.Sprintf("policies: recorded %s, in the log %s", record.Policies, digest))
 	}
-	if recorded, now := factsText(record.Facts), factsText(evidence.Cite(version.state, q, &again)); recorded != now {
-		out.Difference = append(out.Difference, fmt.Sprintf("facts: recorded %s, again %s", recorded, now))
+	if facts := evidence.Cite(version.state, q, &again); !slices.Equal(facts.Events, record.Facts.Events) || !slices.Equal(facts.Absent, record.Facts.Absent) {
+		out.Difference = append(out.Difference, fmt.Sprintf("facts: recorded %s, again %s", factsText(record.Facts), factsText(facts)))
 	}
 	if len(e.Leaf) > 0 {
 		leaf, err := aver.ParseLeaf(e.Leaf)
@@ -333,7 +333,9 @@ func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 			out.Difference = append(out.Difference, fmt.Sprintf("retention class: recorded %q, again %q", leaf.Class, class))
 		}
 	}
-	before, after := record.Decision.AppendCanonical(nil), again.AppendCanonical(nil)
+	both := make([]byte, 0, 2*len(e.Payload))
+	before := record.Decision.AppendCanonical(both)
+	after := again.AppendCanonical(before[len(before):])
 	if !bytes.Equal(before, after) {
 		out.Difference = append(out.Difference, differences("decision", before, after)...)
 	}
@@ -346,7 +348,8 @@ func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 // reopen reads an entry of the decision log. Missing names what deciding it
 // again would need and nobody here has.
 func reopen(e ledger.Entry) (record *aver.Record, req *aver.Request, missing []string, err error) {
-	if record, err = aver.ParseRecord(e.Payload); err != nil {
+	record, req, withheld, err := pdp.ReadEntry(e)
+	if err != nil {
 		return nil, nil, nil, err
 	}
 	if record.Semantics != aver.Semantics {
@@ -354,14 +357,6 @@ func reopen(e ledger.Entry) (record *aver.Record, req *aver.Request, missing []s
 	}
 	if record.Engine != policy.EngineVersion {
 		missing = append(missing, fmt.Sprintf("engine %s; this build has %s", record.Engine, policy.EngineVersion))
-	}
-	disclosures, err := pdp.ParseDisclosures(e.Private)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	req, withheld, err := pdp.Reopen(record.Request, record.Token, disclosures)
-	if err != nil {
-		return nil, nil, nil, err
 	}
 	for _, at := range withheld {
 		missing = append(missing, "the withheld value at "+at)

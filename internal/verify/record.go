@@ -25,7 +25,7 @@ func (v *verifier) citation(e ledger.Indexed) (aver.TreeHead, error) {
 		}
 		return a.Authority, nil
 	}
-	r, missing, err := parseRecord(e.Entry)
+	r, missing, err := readRecord(&leaf, e.Entry)
 	if err != nil {
 		return aver.TreeHead{}, err
 	}
@@ -38,18 +38,13 @@ func (v *verifier) citation(e ledger.Indexed) (aver.TreeHead, error) {
 	return r.Authority, nil
 }
 
-// parseRecord reads an entry of the decision log. It checks that leaf and payload are canonical, that the leaf commits
-// to the payload, that both say the same, and that what lies apart can be put back. Missing is where nothing lies apart.
-func parseRecord(e ledger.Entry) (*aver.Record, []string, error) {
-	leaf, err := aver.ParseLeaf(e.Leaf)
-	if err != nil {
-		return nil, nil, err
-	}
+// readRecord reads an entry of the decision log. It checks that the payload is canonical, that the leaf commits to it,
+// that both say the same, and that what lies apart can be put back. Missing is where nothing lies apart.
+func readRecord(leaf *aver.Leaf, e ledger.Entry) (r *aver.Record, missing []string, err error) {
 	if !leaf.Matches(e.Payload) {
 		return nil, nil, fmt.Errorf("the leaf does not commit to this payload: its SHA-256 differs")
 	}
-	r, err := aver.ParseRecord(e.Payload)
-	if err != nil {
+	if r, _, missing, err = pdp.ReadEntry(e); err != nil {
 		return nil, nil, err
 	}
 	switch {
@@ -64,10 +59,5 @@ func parseRecord(e ledger.Entry) (*aver.Record, []string, error) {
 	case leaf.Outcome == nil || *leaf.Outcome != r.Decision.Outcome:
 		return nil, nil, fmt.Errorf("the leaf does not have the outcome of its payload, %s", r.Decision.Outcome)
 	}
-	disclosures, err := pdp.ParseDisclosures(e.Private)
-	if err != nil {
-		return nil, nil, err
-	}
-	_, missing, err := pdp.Disclose(r.Request, disclosures)
-	return r, missing, err
+	return r, missing, nil
 }
