@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,7 +33,10 @@ type queue struct {
 	batches    []*batch  // in order; the last takes more entries
 	free       []*batch  // buffers for reuse
 	next       uint64    // index of the next entry
+	waiting    int       // entries in all batches
 	bytes      int64     // of all batches
+	wanted     int       // entries that the committer waits for, see gather; 0 if it does not
+	enough     chan struct{}
 	closed     bool
 	failed     atomic.Pointer[UnavailableError] // nil while the log can write
 	generation atomic.Uint64
@@ -43,6 +45,7 @@ type queue struct {
 
 func (q *queue) init(next uint64) {
 	q.work.L = &q.mu
+	q.enough = make(chan struct{}, 1)
 	q.next = next
 }
 
@@ -107,7 +110,16 @@ func (l *Log) enqueue(e Entry, generation *uint64) (*Ticket, error) {
 	b.Add(e, hash)
 	q.next++
 	q.bytes += int64(segment.RecordLen(e))
-	q.work.Signal()
+	q.waiting++
+	if q.wanted == 0 {
+		q.work.Signal()
+	} else if q.waiting >= q.wanted {
+		q.wanted = 0
+		select {
+		case q.enough <- struct{}{}:
+		default:
+		}
+	}
 	return t, nil
 }
 
@@ -191,18 +203,20 @@ func (q *queue) close() {
 	q.mu.Unlock()
 }
 
-// take waits for the next batch; nil if a new segment is wanted, or the queue is closed and empty.
-func (q *queue) take() *batch {
+// take waits for the next batch, see gather; nil if a new segment is wanted, or the queue is closed and empty.
+func (q *queue) take(expected int, patience time.Duration) *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.batches) == 0 || len(q.rolls) > 0 {
-		if q.closed || len(q.rolls) > 0 {
-			return nil
-		}
+	for len(q.batches) == 0 && len(q.rolls) == 0 && !q.closed {
 		q.work.Wait()
 	}
+	if len(q.rolls) > 0 || len(q.batches) == 0 {
+		return nil
+	}
+	q.gather(expected, patience)
 	b := q.batches[0]
 	q.batches = q.batches[:copy(q.batches, q.batches[1:])]
+	q.waiting -= len(b.Hashes)
 	q.bytes -= int64(b.Len())
 	if len(q.batches) == 0 {
 		q.bytes = 0
@@ -230,7 +244,7 @@ func (q *queue) drop(b *batch, committed uint64, err *UnavailableError) {
 	if b != nil {
 		dropped = append([]*batch{b}, dropped...)
 	}
-	q.batches, q.bytes, q.next = nil, 0, committed
+	q.batches, q.waiting, q.bytes, q.next = nil, 0, 0, committed
 	if len(dropped) > 0 {
 		q.generation.Add(1)
 	}
@@ -241,55 +255,32 @@ func (q *queue) drop(b *batch, committed uint64, err *UnavailableError) {
 	}
 }
 
-// gather lets those come along who are about to: who were released a moment ago, and whose requests have arrived. It
-// gives way to others as long as that brings entries, so that the busier the machine is, the more share a sync and its
-// signature. Who is alone never waits.
-func (q *queue) gather() {
-	begun := time.Now()
-	for n, idle := q.waiting(), 0; idle < gatherIdle && n < gatherMost; {
-		runtime.Gosched()
-		was := n
-		if n = q.waiting(); n > was {
-			idle = 0
-		} else {
-			idle++
-		}
-		if time.Since(begun) > gatherFor {
-			return
-		}
+// gather lets those come along who are expected, so that they share a sync and its signature, until so many wait or
+// patience ends. The queue's lock is held, and given away meanwhile.
+func (q *queue) gather(expected int, patience time.Duration) {
+	if q.waiting >= expected || len(q.batches) > 1 {
+		return
 	}
-}
-
-const (
-	gatherIdle = 32                     // how often the committer gives way in vain before it goes on
-	gatherMost = 256                    // entries that are worth a sync of their own
-	gatherFor  = 500 * time.Microsecond // the longest that it gives way
-)
-
-// waiting is how many entries wait for the committer.
-func (q *queue) waiting() (n int) {
+	select {
+	case <-q.enough: // that came too late for the group before
+	default:
+	}
+	q.wanted = expected
+	q.mu.Unlock()
+	timer := time.NewTimer(patience)
+	select {
+	case <-q.enough:
+	case <-timer.C:
+	}
+	timer.Stop()
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, b := range q.batches {
-		n += len(b.Hashes)
-	}
-	return n
-}
-
-// releaseLoop signs for each group that is durable, then lets those go who wait for it: they wake once, and the next
-// group is written meanwhile.
-func (l *Log) releaseLoop() {
-	defer close(l.committed)
-	for b := range l.durable {
-		_, _ = b.group.Note() // the error is told to who asks for the note
-		close(b.done)
-	}
+	q.wanted = 0
 }
 
 // commitLoop writes batch after batch until the log is closed.
 func (l *Log) commitLoop() {
-	defer close(l.durable)
-	crowd := 0 // entries of the last group
+	defer close(l.committed)
+	last := 0 // entries of the last group
 	for {
 		if l.queue.failed.Load() != nil {
 			select {
@@ -300,24 +291,29 @@ func (l *Log) commitLoop() {
 			l.tryAgain()
 			continue
 		}
-		if crowd > 1 {
-			l.queue.gather()
-		}
-		b := l.queue.take()
+		b := l.queue.take(l.rhythm.expect(last, l.queue.length()))
 		if b == nil {
 			if l.endSegments() {
 				continue
 			}
 			return
 		}
-		crowd = len(b.Hashes)
+		last = len(b.Hashes)
+		l.rhythm.took(last)
 		if err := l.commit(b); err != nil {
 			l.fail(b, err)
 		}
 	}
 }
 
-// commit makes a batch durable. After an error nothing is known about what is on the disk.
+// length is how many entries wait for the committer.
+func (q *queue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waiting
+}
+
+// commit makes a batch durable and releases who waits for it. After an error nothing is known about what is on the disk.
 func (l *Log) commit(b *batch) error {
 	b.hashes = b.Hashes
 	if need := int64(b.Len()); l.active == nil || l.active.off+need > l.active.size {
@@ -326,20 +322,29 @@ func (l *Log) commit(b *batch) error {
 		}
 	}
 	g, buf := b.Finish(b.base, l.link)
+	group := &Group{First: b.base, Root: g.Root, hashes: b.hashes, signer: l.o.Signer}
+	signed := make(chan struct{})
+	go func() { // while the disk is at work; what is not durable then is not released either
+		defer close(signed)
+		_, _ = group.Note() // the error is told to who asks for the note
+	}()
 	off := l.active.off
 	if _, err := l.active.file.WriteAt(buf, off); err != nil {
 		return err
 	}
+	begun := time.Now()
 	if err := l.active.file.Sync(); err != nil {
 		return err
 	}
+	l.rhythm.synced(time.Since(begun))
 	l.active.off += g.Len()
 	l.active.seg.add(g, off)
 	_, l.link = l.active.seg.bounds()
 	l.front.append(b.hashes)
 	l.head.Store(&head{size: l.front.size, root: l.front.root()})
-	b.group = &Group{First: b.base, Root: g.Root, hashes: b.hashes, signer: l.o.Signer}
-	l.durable <- b
+	<-signed
+	b.group = group
+	close(b.done)
 	l.recent.add(run{base: b.base, hashes: b.hashes, leaves: b.Leaves()})
 	l.queue.recycle(b)
 	if l.front.size-l.projectedSize.Load() >= projectStep {

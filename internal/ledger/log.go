@@ -28,11 +28,12 @@ type Log struct {
 	queue queue // entries on their way to the disk
 
 	// Of the committer's goroutine only.
-	active *active         // nil while there is none
-	link   tlog.Hash       // of the last acknowledged group
-	front  frontier        // of the committed tree
-	seq    uint64          // of the last segment that was begun
-	size   int64           // of the next segment, in bytes
+	active *active   // nil while there is none
+	link   tlog.Hash // of the last acknowledged group
+	front  frontier  // of the committed tree
+	seq    uint64    // of the last segment that was begun
+	size   int64     // of the next segment, in bytes
+	rhythm rhythm
 	next   chan preparedAt // the segment being prepared; nil if none is
 
 	secured       atomic.Bool   // all entries found at the start are known to be durable
@@ -46,7 +47,6 @@ type Log struct {
 	void      []string   // segments without entries found at the start
 	sealKick  chan struct{}
 	closing   chan struct{} // closed when Close begins
-	durable   chan *batch   // from the committer, to be signed and released
 	committed chan struct{} // closed when all is released that was committed
 	projected chan struct{}
 	sealed    chan struct{}
@@ -119,7 +119,6 @@ func Open(dir string, o Options) (*Log, error) {
 		projectKick: make(chan struct{}, 1),
 		sealKick:    make(chan struct{}, 1),
 		closing:     make(chan struct{}),
-		durable:     make(chan *batch, 16),
 		committed:   make(chan struct{}),
 		projected:   make(chan struct{}),
 		sealed:      make(chan struct{}),
@@ -129,7 +128,6 @@ func Open(dir string, o Options) (*Log, error) {
 		return nil, err
 	}
 	go l.commitLoop()
-	go l.releaseLoop()
 	go l.projectLoop()
 	go l.sealLoop()
 	return l, nil

@@ -62,46 +62,40 @@ func waits(ticket *ledger.Ticket) bool {
 	return true
 }
 
-// enqueue adds the entries from i on, each in a group of its own, and waits until
-// they are durable.
-func enqueue(t *testing.T, l *ledger.Log, i, n int) (tickets []*ledger.Ticket) {
-	t.Helper()
-	for ; n > 0; n-- {
+// A group is released once it is durable and signed, not before; closing the log waits for all.
+func TestGroupsAreReleasedSigned(t *testing.T) {
+	l, signer := slowly(t, ledgertest.NewFaulty(ledgertest.NewMem()))
+	var tickets []*ledger.Ticket
+	enqueue := func(i int) {
 		ticket, err := l.Enqueue(ledgertest.Entry(i))
 		if err != nil {
 			t.Fatal(err)
 		}
 		tickets = append(tickets, ticket)
-		i++
-		durable(t, l, uint64(i))
 	}
-	return tickets
-}
-
-// Groups are released in the order of the log, each once its signature is there,
-// while others are written; closing the log waits for all.
-func TestGroupsAreReleasedInOrder(t *testing.T) {
-	l, signer := slowly(t, ledgertest.NewFaulty(ledgertest.NewMem()))
-	tickets := enqueue(t, l, 0, 4)
-	for i, ticket := range tickets {
-		<-signer.asked
-		for _, later := range tickets[i:] {
-			if !waits(later) {
-				t.Fatalf("entry %d is released before its group, or one before it, is signed", later.Index())
-			}
-		}
-		if i == 2 { // from here on, closing waits
-			break
-		}
-		signer.let <- struct{}{}
-		if r, err := ticket.Wait(t.Context()); err != nil || r.Index != uint64(i) {
-			t.Fatalf("entry %d: %+v, %v", i, r, err)
+	enqueue(0)
+	<-signer.asked
+	durable(t, l, 1)
+	enqueue(1)
+	for _, ticket := range tickets {
+		if !waits(ticket) {
+			t.Fatalf("entry %d is released before its group, or one before it, is signed", ticket.Index())
 		}
 	}
+	signer.let <- struct{}{}
+	if r, err := tickets[0].Wait(t.Context()); err != nil || r.Index != 0 {
+		t.Fatalf("entry 0: %+v, %v", r, err)
+	}
+	<-signer.asked
+	durable(t, l, 2)
+	enqueue(2)
 	closed := make(chan error, 1)
 	go func() { closed <- l.Close() }()
 	for !errors.Is(enqueueError(l), ledger.ErrClosed) { // closing has begun
 		runtime.Gosched()
+	}
+	if !waits(tickets[1]) {
+		t.Fatal("closing released an entry before its group was signed")
 	}
 	select {
 	case err := <-closed:
@@ -131,33 +125,25 @@ func enqueueError(l *ledger.Log) error {
 	return err
 }
 
-// What is durable is released, signed, though the disk fails before its signature
-// is there; what is not gets its error meanwhile, and its index is free again.
+// The signature is made while the disk is at work. If that fails, the entry gets its error and no receipt, and its index
+// is free again, whatever becomes of the signature.
 func TestDiskFailsWhileAGroupIsSigned(t *testing.T) {
 	fsys := ledgertest.NewFaulty(ledgertest.NewMem())
 	l, signer := slowly(t, fsys)
-	first := enqueue(t, l, 0, 1)[0]
-	<-signer.asked
 	generation := l.Generation()
 	if err := fsys.Inject("sync of 0000000001.raw EIO"); err != nil {
 		t.Fatal(err)
 	}
-	second, err := l.Enqueue(ledgertest.Entry(1))
+	ticket, err := l.Enqueue(ledgertest.Entry(0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := second.Wait(t.Context()); !errors.Is(err, ledger.ErrUnavailable) {
+	<-signer.asked
+	if _, err := ticket.Wait(t.Context()); !errors.Is(err, ledger.ErrUnavailable) {
 		t.Fatalf("the entry that could not be written: %v", err)
 	}
 	if l.Generation() == generation {
 		t.Error("an entry was dropped, and who derived values from it is not told")
-	}
-	if !waits(first) {
-		t.Error("released before it is signed")
-	}
-	signer.let <- struct{}{}
-	if r, err := first.Wait(t.Context()); err != nil || r.Index != 0 {
-		t.Errorf("the entry that was durable: %+v, %v", r, err)
 	}
 	for begun := time.Now(); l.Health() != nil; time.Sleep(time.Millisecond) {
 		if time.Since(begun) > 10*time.Second {
@@ -165,8 +151,9 @@ func TestDiskFailsWhileAGroupIsSigned(t *testing.T) {
 		}
 	}
 	signer.let <- struct{}{}
-	ledgertest.Append(t, l, 1, 2)
-	ledgertest.CheckEntries(t, l, 2)
+	signer.let <- struct{}{}
+	ledgertest.Append(t, l, 0, 1)
+	ledgertest.CheckEntries(t, l, 1)
 }
 
 // A signature that can't be made is an error of the receipts, and keeps nobody
