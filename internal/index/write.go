@@ -31,17 +31,25 @@ type late struct {
 	terms    []query.Term
 }
 
-// maxTermsKept bounds how many numbers of terms a writer remembers.
+// maxTermsKept bounds how many terms a writer remembers from one batch to the next.
 const maxTermsKept = 1 << 16
 
 // writer adds to a partition. There is one at a time, in one process.
 type writer struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
-	terms      map[query.Term]int64
-	last       int64 // the highest number of a term
-	fresh      int64 // numbers above it were given in this batch: nothing is stored for them
+	terms      map[query.Term]*term
+	added      []*term // to which this batch added
+	last       int64   // the highest number of a term
+	fresh      int64   // numbers above it were given in this batch: nothing is stored for them
 	pace       *pace
+}
+
+// term is a value that decisions have.
+type term struct {
+	id    int64
+	wider [2]*term // those that stand for all of its type and field; nil where there is none but itself
+	added []uint32 // decisions of this batch that have it, counted from the partition's first
 }
 
 func (p *partition) writer(ctx context.Context) (*writer, error) {
@@ -52,7 +60,7 @@ func (p *partition) writer(ctx context.Context) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{conn: conn, statements: map[string]*sql.Stmt{}, terms: map[query.Term]int64{}, pace: p.pace}
+	w := &writer{conn: conn, statements: map[string]*sql.Stmt{}, terms: map[query.Term]*term{}, pace: p.pace}
 	if err := conn.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM term").Scan(&w.last); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -84,8 +92,11 @@ func (w *writer) exec(ctx context.Context, text string, args ...any) (sql.Result
 	if err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	w.pace.rest() // deciding goes first
-	return s.ExecContext(ctx, args...)
+	return s.ExecContext(context.WithoutCancel(ctx), args...) // to watch a context costs a goroutine for each statement
 }
 
 func (w *writer) row(ctx context.Context, text string, args []any, into ...any) error {
@@ -93,7 +104,7 @@ func (w *writer) row(ctx context.Context, text string, args []any, into ...any) 
 	if err != nil {
 		return err
 	}
-	return s.QueryRowContext(ctx, args...).Scan(into...)
+	return s.QueryRowContext(context.WithoutCancel(ctx), args...).Scan(into...)
 }
 
 // apply adds a batch in one transaction.
@@ -135,45 +146,30 @@ func comparePlaces(a, b place) int {
 
 func (p *partition) add(ctx context.Context, w *writer, b *batch) error {
 	w.fresh = w.last
-	postings := map[place][]uint16{}
-	numbers := map[place][]numbered{}
-	put := func(entry uint64, t query.Term) error {
-		for _, t := range widened(t) {
-			id, err := w.term(ctx, t)
-			if err != nil {
-				return err
-			}
-			at := place{id, (entry - p.first) / blockRows}
-			row := uint16((entry - p.first) % blockRows)
-			if list := postings[at]; len(list) == 0 || list[len(list)-1] != row {
-				postings[at] = append(list, row)
-			}
-		}
-		return nil
+	if len(w.terms) >= maxTermsKept {
+		clear(w.terms)
 	}
+	numbers := map[place][]numbered{}
 	for _, f := range b.decisions {
-		for _, t := range f.Terms {
-			if err := put(f.Index, t); err != nil {
-				return err
-			}
+		row := f.Index - p.first
+		if err := w.put(ctx, row, f.Terms); err != nil {
+			return err
 		}
 		for _, n := range f.Numbers {
-			id, err := w.term(ctx, query.Term{Field: numberName, Text: n.Name})
+			t, err := w.term(ctx, query.Term{Field: numberName, Text: n.Name})
 			if err != nil {
 				return err
 			}
-			at := place{id, (f.Index - p.first) / blockRows}
-			numbers[at] = append(numbers[at], numbered{uint16((f.Index - p.first) % blockRows), n.Value})
+			at := place{t.id, row / blockRows}
+			numbers[at] = append(numbers[at], numbered{uint16(row % blockRows), n.Value})
 		}
 		if _, err := w.exec(ctx, "INSERT OR IGNORE INTO evaluation VALUES (?, ?)", evaluationKey(f.ID), int64(f.Index)); err != nil {
 			return err
 		}
 	}
 	for _, l := range b.late {
-		for _, t := range l.terms {
-			if err := put(l.decision, t); err != nil {
-				return err
-			}
+		if err := w.put(ctx, l.decision-p.first, l.terms); err != nil {
+			return err
 		}
 		statement, value := "INSERT OR IGNORE INTO report VALUES (?, ?)", any(int64(l.report))
 		if l.asked != nil {
@@ -183,7 +179,7 @@ func (p *partition) add(ctx context.Context, w *writer, b *batch) error {
 			return err
 		}
 	}
-	if err := w.putPostings(ctx, postings); err != nil {
+	if err := w.putPostings(ctx); err != nil {
 		return err
 	}
 	if err := w.putNumbers(ctx, numbers); err != nil {
@@ -203,38 +199,64 @@ func (p *partition) add(ctx context.Context, w *writer, b *batch) error {
 	return nil
 }
 
-// widened are a term and those that stand for all of its type and field.
-func widened(t query.Term) []query.Term {
-	any := query.Term{Field: t.Field}
-	if t.Type == "" {
-		return []query.Term{t, any}
+// put adds a decision to its terms and to those that stand for all of their types and fields.
+func (w *writer) put(ctx context.Context, row uint64, terms []query.Term) error {
+	for _, of := range terms {
+		t, err := w.term(ctx, of)
+		if err != nil {
+			return err
+		}
+		w.addTo(t, uint32(row))
+		for _, t := range t.wider {
+			if t != nil {
+				w.addTo(t, uint32(row))
+			}
+		}
 	}
-	return []query.Term{t, {Field: t.Field, Type: t.Type}, any}
+	return nil
 }
 
-// term returns the number of a term, and gives it one if it has none.
-func (w *writer) term(ctx context.Context, t query.Term) (int64, error) {
-	if id, ok := w.terms[t]; ok {
-		return id, nil
+func (w *writer) addTo(t *term, row uint32) {
+	switch n := len(t.added); {
+	case n == 0:
+		w.added = append(w.added, t)
+	case t.added[n-1] == row:
+		return
 	}
-	res, err := w.exec(ctx, "INSERT OR IGNORE INTO term VALUES (?, ?, ?, ?)", int64(t.Field), t.Text, t.Type, w.last+1)
+	t.added = append(t.added, row)
+}
+
+// term returns a term with its number, and gives it one if it has none.
+func (w *writer) term(ctx context.Context, of query.Term) (*term, error) {
+	if t := w.terms[of]; t != nil {
+		return t, nil
+	}
+	res, err := w.exec(ctx, "INSERT OR IGNORE INTO term VALUES (?, ?, ?, ?)", int64(of.Field), of.Text, of.Type, w.last+1)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	id := w.last + 1
+	t := &term{id: w.last + 1}
 	if n, err := res.RowsAffected(); err != nil {
-		return 0, err
+		return nil, err
 	} else if n == 1 {
 		w.last++
-	} else if err := w.row(ctx, "SELECT id FROM term WHERE field = ? AND text = ? AND type = ?", []any{int64(t.Field), t.Text, t.Type}, &id); err != nil {
-		return 0, err
+	} else if err := w.row(ctx, "SELECT id FROM term WHERE field = ? AND text = ? AND type = ?", []any{int64(of.Field), of.Text, of.Type}, &t.id); err != nil {
+		return nil, err
 	}
-	if len(w.terms) >= maxTermsKept {
-		clear(w.terms)
+	of.Text, of.Type = strings.Clone(of.Text), strings.Clone(of.Type) // not the record that they were cut from
+	w.terms[of] = t
+	if of.Field == numberName {
+		return t, nil
 	}
-	t.Text, t.Type = strings.Clone(t.Text), strings.Clone(t.Type) // not the record that they were cut from
-	w.terms[t] = id
-	return id, nil
+	for i, wider := range []query.Term{{Field: of.Field, Type: of.Type}, {Field: of.Field}} {
+		if wider == of || i == 0 && of.Type == "" {
+			continue
+		}
+		if t.wider[i], err = w.term(ctx, wider); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
 }
 
 func sortedPlaces[T any](m map[place][]T) []place {
@@ -259,24 +281,34 @@ func (w *writer) stored(ctx context.Context, table string, at place) ([]byte, er
 	return entries, err
 }
 
-func (w *writer) putPostings(ctx context.Context, postings map[place][]uint16) error {
+// putPostings writes what this batch added to terms.
+func (w *writer) putPostings(ctx context.Context) error {
 	block := newRows(blockRows)
-	for _, at := range sortedPlaces(postings) {
-		clear(block)
-		before, err := w.stored(ctx, "posting", at)
-		if err != nil {
-			return err
+	slices.SortFunc(w.added, func(a, b *term) int { return cmp.Compare(a.id, b.id) })
+	for _, t := range w.added {
+		slices.Sort(t.added)
+		for list := t.added; len(list) > 0; {
+			at := place{t.id, uint64(list[0] / blockRows)}
+			clear(block)
+			before, err := w.stored(ctx, "posting", at)
+			if err != nil {
+				return err
+			}
+			if !addPosting(block, before) {
+				return errContent
+			}
+			for len(list) > 0 && uint64(list[0]/blockRows) == at.block {
+				block.set(uint64(list[0] % blockRows))
+				list = list[1:]
+			}
+			if _, err := w.exec(ctx, "INSERT OR REPLACE INTO posting VALUES (?, ?, ?)", at.term, int64(at.block), encodePosting(block)); err != nil {
+				return err
+			}
 		}
-		if !addPosting(block, before) {
-			return errContent
-		}
-		for _, row := range postings[at] {
-			block.set(uint64(row))
-		}
-		if _, err := w.exec(ctx, "INSERT OR REPLACE INTO posting VALUES (?, ?, ?)", at.term, int64(at.block), encodePosting(block)); err != nil {
-			return err
-		}
+		t.added = t.added[:0]
 	}
+	clear(w.added)
+	w.added = w.added[:0]
 	return nil
 }
 
