@@ -34,7 +34,10 @@ type Number struct {
 }
 
 func compareTerms(a, b Term) int {
-	return cmp.Or(cmp.Compare(a.Field, b.Field), strings.Compare(a.Type, b.Type), strings.Compare(a.Text, b.Text))
+	if a.Field != b.Field { // nearly always, so no more is compared
+		return cmp.Compare(a.Field, b.Field)
+	}
+	return cmp.Or(strings.Compare(a.Type, b.Type), strings.Compare(a.Text, b.Text))
 }
 
 func compareNumbers(a, b Number) int {
@@ -43,7 +46,7 @@ func compareNumbers(a, b Number) int {
 
 // FactsOf returns the facts of a decision at the time it was made.
 func FactsOf(index uint64, r *aver.Record) *Facts {
-	f := &Facts{Index: index, ID: r.ID, Time: r.Time}
+	f := &Facts{Index: index, ID: r.ID, Time: r.Time, Terms: make([]Term, 0, 32), Numbers: make([]Number, 0, 4)}
 	f.Numbers = append(f.Numbers, Number{Authority.String(), int64(r.Authority.Size)})
 	f.add(Version, r.Policies)
 	f.add(PEP, r.PEP.Credential)
