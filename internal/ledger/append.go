@@ -345,7 +345,7 @@ func (l *Log) commit(b *batch) error {
 	<-signed
 	b.group = group
 	close(b.done)
-	l.recent.add(run{base: b.base, hashes: b.hashes, leaves: b.Leaves()})
+	l.recent.add(b.base, b.hashes)
 	l.queue.recycle(b)
 	if l.front.size-l.projectedSize.Load() >= projectStep {
 		select {

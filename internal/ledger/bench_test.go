@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync"
@@ -48,6 +50,48 @@ func BenchmarkAppend(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkBundles reads all entry bundles of a log of 100,000 entries, one after the other, as a monitor does over HTTP.
+func BenchmarkBundles(b *testing.B) {
+	const entries = 100_000
+	key, _, err := ledger.NewKey(benchOrigin)
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := ledger.Open(b.TempDir(), ledger.Options{Origin: benchOrigin, Signer: key.Signer, Verifier: key.Verifier})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	var appended atomic.Int64
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for appended.Add(1) <= entries {
+				if _, err := l.Append(context.Background(), benchEntry()); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := l.CheckpointNow(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	h := l.Handler()
+	b.ReportAllocs()
+	for b.Loop() {
+		for n := range entries / 256 {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, fmt.Sprintf("/tile/entries/%03d", n), nil))
+			if w.Code != http.StatusOK {
+				b.Fatal(w.Code)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*(entries/256)), "us/bundle")
 }
 
 // run lets each caller append, one entry after another, b.N in all.

@@ -4,8 +4,9 @@
 // optionally a private part, which may be withheld. The ledger does not know what any of them means.
 //
 // Segments (directory segments/) hold the entries and are the write-ahead log: an entry is committed once the group it
-// is in has been written and synced. Tiles, entry bundles and the checkpoint (C2SP tlog-tiles, tlog-checkpoint) are a
-// projection of the segments, written behind the answers; delete them, and the next [Open] builds them again.
+// is in has been written and synced. Tiles and the checkpoint (C2SP tlog-tiles, tlog-checkpoint) are a projection of the
+// segments, written behind the answers; delete them, and the next [Open] builds them again. Entry bundles are made from
+// the segments when somebody asks for them.
 // docs/formats-ledger.md describes every byte.
 package ledger
 

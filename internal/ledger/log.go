@@ -183,6 +183,12 @@ func (l *Log) open() error {
 	} else if root != signed.root {
 		return &CorruptError{File: segmentsDir, Offset: -1, Reason: otherHistory(signed.size)}
 	}
+	if n, err := l.removeBundles(bundleDir); err != nil {
+		return err
+	} else if n > 0 {
+		l.log.Info("Entry bundles that an earlier version stored were removed; they are made from the segments now.",
+			"origin", l.origin, "count", n)
+	}
 
 	l.tryAgain()
 	if !l.secured.Load() {
@@ -259,11 +265,6 @@ func (l *Log) restoreProjection() error {
 	if err == nil && frontierRoot(e) == cp.root {
 		l.proj = projection{edge: e, partials: cp.size}
 		l.projectedSize.Store(cp.size)
-		if t := tileAt(entriesLevel, int64(cp.size/tileWidth), cp.size); t.W > 0 {
-			if l.proj.bundle, err = l.computeTile(t, nil); err != nil {
-				return err
-			}
-		}
 		return l.rebuild(missing)
 	}
 	// The tiles are unreadable or do not lead to the checkpoint. The segments decide.
@@ -305,12 +306,12 @@ func (l *Log) checkTileFiles(size uint64) ([]tlog.Tile, error) {
 		p := tilePath(t)
 		n, ok := have[p]
 		delete(have, p)
-		if !ok || t.L >= 0 && n != int64(t.W)*tlog.HashSize || n == 0 {
+		if !ok || n != int64(t.W)*tlog.HashSize {
 			missing = append(missing, t)
 		}
 	})
 	for p := range have {
-		if t, ok := parseTilePath(p); !ok || t.W == tileWidth {
+		if t, ok := parseTilePath(p); !ok || t.L == entriesLevel || t.W == tileWidth {
 			// Not ours to remove, or written ahead of a checkpoint that was never published; then it is written again.
 			continue
 		}
@@ -335,9 +336,6 @@ func (l *Log) rebuild(tiles []tlog.Tile) error {
 			if err != nil {
 				w.discard()
 				return err
-			}
-			if t.L == entriesLevel {
-				data = packBundle(data)
 			}
 			w.add(tilePath(t), data)
 		}

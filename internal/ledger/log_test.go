@@ -271,7 +271,7 @@ func TestDamageStopsTheWriter(t *testing.T) {
 	}
 }
 
-// TestTilesAreBuiltAgain: whichever tile or bundle is missing, or all of them and the checkpoint: after Open they are
+// TestTilesAreBuiltAgain: whichever tile is missing, or all of them and the checkpoint: after Open they are
 // what they were.
 func TestTilesAreBuiltAgain(t *testing.T) {
 	intact := fullLog(t, false)
@@ -281,7 +281,7 @@ func TestTilesAreBuiltAgain(t *testing.T) {
 			all = append(all, file)
 		}
 	}
-	if len(all) != 6 {
+	if len(all) != 4 {
 		t.Fatalf("files %v", all)
 	}
 	cases := [][]string{all}

@@ -15,10 +15,9 @@ import (
 	"github.com/aver-authz/aver/internal/ledger/disk"
 )
 
-// projection writes tiles, entry bundles and checkpoints behind the commits. Only the holder of Log.projecting uses it.
+// projection writes tiles and checkpoints behind the commits. Only the holder of Log.projecting uses it.
 type projection struct {
-	edge   edge
-	bundle []byte // the incomplete entry bundle at the edge
+	edge edge
 	// partials is the size of the last tree whose incomplete tiles were written.
 	partials uint64
 }
@@ -100,19 +99,12 @@ func (l *Log) project() error {
 
 // projectTo writes the tiles for the entries up to size; partial ones only if size is the target.
 func (l *Log) projectTo(size, target uint64) error {
-	p := projection{edge: l.proj.edge.clone(), bundle: append([]byte(nil), l.proj.bundle...), partials: l.proj.partials}
+	p := projection{edge: l.proj.edge.clone(), partials: l.proj.partials}
 	w := fileBatch{fs: l.fs, dir: l.dir}
 	full := func(level int, n uint64, hashes []tlog.Hash) {
 		w.add(tilePath(tlog.Tile{H: tileHeight, L: level, N: int64(n), W: tileWidth}), joinHashes(hashes))
 	}
-	err := l.recentLeaves(p.edge.size, size, func(i uint64, hash tlog.Hash, leaf []byte) {
-		p.bundle = appendBundle(p.bundle, leaf)
-		if i%tileWidth == tileWidth-1 {
-			w.add(tilePath(tlog.Tile{H: tileHeight, L: entriesLevel, N: int64(i / tileWidth), W: tileWidth}), packBundle(p.bundle))
-			p.bundle = p.bundle[:0]
-		}
-		p.edge.append(hash, full)
-	})
+	err := l.leafHashes(p.edge.size, size, func(hash tlog.Hash) { p.edge.append(hash, full) })
 	if err != nil {
 		w.discard()
 		return err
@@ -123,9 +115,6 @@ func (l *Log) projectTo(size, target uint64) error {
 			if t.W > 0 && tileAt(level, t.N, p.partials) != t {
 				w.add(tilePath(t), joinHashes(hashes))
 			}
-		}
-		if t := tileAt(entriesLevel, int64(size/tileWidth), size); t.W > 0 {
-			w.add(tilePath(t), packBundle(p.bundle))
 		}
 		p.partials = size
 	}
@@ -174,8 +163,8 @@ func (l *Log) publish(size uint64, root tlog.Hash) error {
 // superseded lists the partial tiles of a tree of size older that a tree of size newer has no more.
 func superseded(older, newer uint64) []tlog.Tile {
 	var tiles []tlog.Tile
-	for level := entriesLevel; level <= 0 || older>>(tileHeight*level) > 0; level++ {
-		t := tileAt(level, int64(older>>(tileHeight*(max(level, 0)+1))), older)
+	for level := 0; older>>(tileHeight*level) > 0; level++ {
+		t := tileAt(level, int64(older>>(tileHeight*(level+1))), older)
 		if t.W > 0 && tileAt(level, t.N, newer) != t {
 			tiles = append(tiles, t)
 		}

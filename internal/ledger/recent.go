@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/binary"
 	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -9,85 +8,64 @@ import (
 	"github.com/aver-authz/aver/internal/ledger/segment"
 )
 
-// recent hands leaves from the committer to the projection, so that it need not read them from the disk again. It is a
-// short cut only: what is not here is read from the segments.
+// recent hands leaf hashes from the committer to the projection, so that it need not read the leaves from the disk again.
+// It is a short cut only: what is not here is read from the segments.
 type recent struct {
-	mu    sync.Mutex
-	runs  []run // in order, without gaps
-	bytes int
+	mu     sync.Mutex
+	base   uint64      // index of the first entry
+	hashes []tlog.Hash // of its leaf and those after it
 }
 
-// run is the leaves of a commit group.
-type run struct {
-	base   uint64
-	hashes []tlog.Hash
-	leaves []byte // as in an entry bundle
-}
+// maxRecent bounds the memory, in hashes of 32 bytes.
+const maxRecent = 1 << 18
 
-func (r run) end() uint64 { return r.base + uint64(len(r.hashes)) }
-
-// maxRecent bounds the memory, in bytes.
-const maxRecent = 32 << 20
-
-func (r *recent) add(n run) {
+// add takes the hashes of a commit group that begins at an index.
+func (r *recent) add(base uint64, hashes []tlog.Hash) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.bytes > maxRecent {
-		r.runs, r.bytes = nil, 0 // the projection is far behind, and has to read
+	if len(r.hashes) > maxRecent {
+		r.hashes = nil // the projection is far behind, and has to read
 	}
-	r.runs = append(r.runs, n)
-	r.bytes += len(n.leaves)
+	if len(r.hashes) == 0 {
+		r.base = base
+	}
+	r.hashes = append(r.hashes, hashes...)
 }
 
 // drop forgets what lies before an index.
 func (r *recent) drop(index uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := 0
-	for n < len(r.runs) && r.runs[n].end() <= index {
-		r.bytes -= len(r.runs[n].leaves)
-		n++
+	if index > r.base {
+		n := min(index-r.base, uint64(len(r.hashes)))
+		r.base += n
+		r.hashes = r.hashes[:copy(r.hashes, r.hashes[n:])]
 	}
-	r.runs = append([]run(nil), r.runs[n:]...)
 }
 
-// from returns the runs that hold entries from an index on.
-func (r *recent) from(index uint64) []run {
+// from returns the hashes of the entries [from, to) that are here, and the index of the first; to if none is. They are
+// valid until the next drop.
+func (r *recent) from(from, to uint64) (first uint64, hashes []tlog.Hash) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, n := range r.runs {
-		if n.end() > index {
-			return append([]run(nil), r.runs[i:]...)
-		}
+	first, end := max(from, r.base), min(r.base+uint64(len(r.hashes)), to)
+	if first >= end {
+		return to, nil
 	}
-	return nil
+	return first, r.hashes[first-r.base : end-r.base]
 }
 
-// recentLeaves calls yield for each leaf in [from, to), which must be committed.
-func (l *Log) recentLeaves(from, to uint64, yield func(i uint64, hash tlog.Hash, leaf []byte)) error {
-	read := func(to uint64) error {
-		return l.leaves(from, to, func(i uint64, leaf []byte) { yield(i, segment.LeafHash(leaf), leaf) })
+// leafHashes calls yield for the leaf hash of each entry in [from, to), which must be committed.
+func (l *Log) leafHashes(from, to uint64, yield func(tlog.Hash)) error {
+	read := func(from, to uint64) error {
+		return l.leaves(from, to, func(_ uint64, leaf []byte) { yield(segment.LeafHash(leaf)) })
 	}
-	for _, n := range l.recent.from(from) {
-		if n.base >= to {
-			break
-		}
-		if n.base > from {
-			if err := read(n.base); err != nil {
-				return err
-			}
-			from = n.base
-		}
-		rest := n.leaves
-		for k, h := range n.hashes {
-			i := n.base + uint64(k)
-			length := 2 + int(binary.BigEndian.Uint16(rest))
-			if from <= i && i < to {
-				yield(i, h, rest[2:length])
-			}
-			rest = rest[length:]
-		}
-		from = min(n.end(), to)
+	first, hashes := l.recent.from(from, to)
+	if err := read(from, first); err != nil {
+		return err
 	}
-	return read(to) // the last group may be on its way here
+	for _, h := range hashes {
+		yield(h)
+	}
+	return read(first+uint64(len(hashes)), to) // the last group may be on its way here
 }

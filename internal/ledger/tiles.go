@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,9 +13,6 @@ import (
 	"github.com/aver-authz/aver/internal/ledger/disk"
 	"github.com/aver-authz/aver/internal/ledger/segment"
 )
-
-// entriesLevel is the level of entry bundles, as in tlog.Tile.
-const entriesLevel = -1
 
 // tilePath is the path of a tile in C2SP tlog-tiles, relative to the log: tile/<L>/<N>[.p/<W>], tile/entries/…
 func tilePath(t tlog.Tile) string {
@@ -53,9 +49,9 @@ func tileAt(level int, n int64, size uint64) tlog.Tile {
 	return tlog.Tile{H: tileHeight, L: level, N: n, W: int(w)}
 }
 
-// allTiles calls yield for each tile and entry bundle of a tree of that size, entry bundles first, then level by level.
+// allTiles calls yield for each hash tile of a tree of that size, level by level.
 func allTiles(size uint64, yield func(tlog.Tile)) {
-	for level := entriesLevel; level <= 0 || size>>(tileHeight*level) > 0; level++ {
+	for level := 0; size>>(tileHeight*level) > 0; level++ {
 		for n := int64(0); ; n++ {
 			t := tileAt(level, n, size)
 			if t.W == 0 {
@@ -69,33 +65,15 @@ func allTiles(size uint64, yield func(tlog.Tile)) {
 	}
 }
 
-// maxBundle bounds the size of an entry bundle, in bytes.
-const maxBundle = tileWidth * (2 + MaxLeaf)
+// maxTile is the size of a full hash tile, in bytes.
+const maxTile = tileWidth * tlog.HashSize
 
-// appendBundle appends a leaf to an entry bundle: big-endian uint16 length, then the leaf.
-func appendBundle(b, leaf []byte) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(len(leaf)))
-	return append(b, leaf...)
-}
-
-// cutBundle returns the first n entries of a bundle.
-func cutBundle(b []byte, n int) ([]byte, bool) {
-	off := 0
-	for range n {
-		if len(b) < off+2 {
-			return nil, false
-		}
-		off += 2 + int(binary.BigEndian.Uint16(b[off:]))
-	}
-	if off > len(b) {
-		return nil, false
-	}
-	return b[:off], true
-}
-
-// tileData returns a tile or entry bundle: from the disk if it is there, else computed from the segments. What is on
-// the disk is not checked here; proofs are authenticated against a root, and Verify checks everything.
+// tileData returns a tile or entry bundle: a tile from the disk if it is there, else computed from the segments. What is
+// on the disk is not checked here; proofs are authenticated against a root, and Verify checks everything.
 func (r *reader) tileData(t tlog.Tile) ([]byte, error) {
+	if t.L == entriesLevel {
+		return r.bundle(t)
+	}
 	b, err := r.storedTile(t)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return b, err
@@ -111,21 +89,13 @@ func (r *reader) storedTile(t tlog.Tile) ([]byte, error) {
 		if stored.W < t.W {
 			return nil, fs.ErrNotExist
 		}
-		b, err := readFile(r.fs, r.path(tilePath(stored)), maxBundle)
+		b, err := readFile(r.fs, r.path(tilePath(stored)), maxTile)
 		if err != nil {
 			// The projection may have replaced the partial tile just now; the second look sees the new checkpoint.
 			firstErr = err
 			continue
 		}
-		if t.L == entriesLevel {
-			plain, err := unpackBundle(b)
-			if err != nil {
-				return nil, &CorruptError{File: tilePath(stored), Offset: -1, Index: firstIndex(t), Reason: err.Error()}
-			}
-			if b, ok := cutBundle(plain, t.W); ok {
-				return b, nil
-			}
-		} else if len(b) >= t.W*tlog.HashSize {
+		if len(b) >= t.W*tlog.HashSize {
 			return b[:t.W*tlog.HashSize], nil
 		}
 		return nil, &CorruptError{File: tilePath(stored), Offset: -1, Index: firstIndex(t), Reason: "the tile is too short"}
@@ -135,19 +105,15 @@ func (r *reader) storedTile(t tlog.Tile) ([]byte, error) {
 
 // firstIndex is the index of the first entry that a tile covers.
 func firstIndex(t tlog.Tile) uint64 {
-	return uint64(t.N) << (tileHeight * (max(t.L, 0) + 1))
+	return uint64(t.N) << (tileHeight * (t.L + 1))
 }
 
-// computeTile builds a tile from the segments, or from the tiles below it where child has them.
+// computeTile builds a hash tile from the segments, or from the tiles below it where child has them.
 func (r *reader) computeTile(t tlog.Tile, child func(tlog.Tile) ([]byte, error)) ([]byte, error) {
 	from := uint64(t.N) * tileWidth
 	var data []byte
-	if t.L <= 0 {
+	if t.L == 0 {
 		err := r.leaves(from, from+uint64(t.W), func(_ uint64, leaf []byte) {
-			if t.L == entriesLevel {
-				data = appendBundle(data, leaf)
-				return
-			}
 			h := segment.LeafHash(leaf)
 			data = append(data, h[:]...)
 		})

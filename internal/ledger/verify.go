@@ -66,7 +66,7 @@ func (f Finding) String() string {
 }
 
 // Verify checks everything in the directory of a log, on its own terms: each segment's checksums, groups and links,
-// each leaf against the tree, each payload with CheckEntry, each tile and entry bundle byte for byte against what the
+// each leaf against the tree, each payload with CheckEntry, each tile byte for byte against what the
 // segments say, the checkpoint's signature and root. It also works while a writer has the log open. Its error says that
 // the check could not be done; what is wrong with the log is in the report.
 func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {

@@ -38,7 +38,6 @@ type segmentResult struct {
 	last      tlog.Hash
 	lastGroup uint64 // index of the first entry of the last group, if that may not be acknowledged; else end
 	hashes    []tlog.Hash
-	leaves    []byte // all leaves as in an entry bundle
 }
 
 func (v *verifier) listSegments() ([]segmentJob, error) {
@@ -178,7 +177,6 @@ func (v *verifier) checkSealed(ctx context.Context, job segmentJob, f disk.File)
 func (v *verifier) take(res *segmentResult, first uint64, entries []Entry) {
 	for i, e := range entries {
 		res.hashes = append(res.hashes, segment.LeafHash(e.Leaf))
-		res.leaves = appendBundle(res.leaves, e.Leaf)
 		if v.o.CheckEntry != nil {
 			if err := v.o.CheckEntry(Indexed{Index: first + uint64(i), Entry: e}); err != nil {
 				v.finding(res.job.name, -1, first+uint64(i), "entry %d: %s", first+uint64(i), err)

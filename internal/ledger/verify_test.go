@@ -11,7 +11,7 @@ import (
 	"github.com/aver-authz/aver/internal/ledger/ledgertest"
 )
 
-// fullLog makes a log that has every kind of file: sealed segments, a raw one, full and partial tiles and bundles of
+// fullLog makes a log that has every kind of file: sealed segments, a raw one, full and partial tiles of
 // two levels, a checkpoint. If killed, its writer was killed with entries that no checkpoint covers, and with a
 // prepared segment.
 func fullLog(t testing.TB, killed bool) *ledgertest.Mem {
@@ -91,7 +91,7 @@ func TestFlipAnyByte(t *testing.T) {
 				}
 			}
 		}
-		want := map[string]int{"checkpoint": 1, "sealed": 1, "raw": 1, "tile": 3, "entries": 2, "lock": 1}
+		want := map[string]int{"checkpoint": 1, "sealed": 1, "raw": 1, "tile": 3, "lock": 1}
 		if killed {
 			want["raw"] = 2
 		}
@@ -105,8 +105,6 @@ func kindOf(name string) string {
 	switch {
 	case strings.HasPrefix(name, "segments/"):
 		return path.Ext(name)[1:]
-	case strings.HasPrefix(name, "tile/entries/"):
-		return "entries"
 	}
 	kind, _, _ := strings.Cut(name, "/")
 	return kind
@@ -150,7 +148,7 @@ func TestFilesMissingCutLongerAndExtra(t *testing.T) {
 				t.Errorf("killed %v: a byte more in %s went unnoticed: %+v", killed, name, r)
 			}
 		}
-		for _, name := range []string{"x", "segments/x", "segments/0000000009.txt", "tile/0/x", "tile/0/009", "tile/entries/001", "tile/9/000", "tile/0/001.p/200"} {
+		for _, name := range []string{"x", "segments/x", "segments/0000000009.txt", "tile/0/x", "tile/0/009", "tile/entries/x", "tile/9/000", "tile/0/001.p/200"} {
 			mem := intact.Kill()
 			mem.Put("/log/"+name, []byte("x"))
 			if r := ledgertest.Verify(t, mem, "/log"); !names(r, name) {

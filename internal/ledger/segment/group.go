@@ -59,7 +59,6 @@ func OriginDigest(origin string) tlog.Hash { return sha256.Sum256([]byte(origin)
 // Builder assembles a group in memory, so that it can be written with one call.
 type Builder struct {
 	buf    []byte
-	leaves int         // bytes of all leaves
 	Hashes []tlog.Hash // leaf hashes, in order
 }
 
@@ -69,7 +68,6 @@ func (b *Builder) Reset() {
 		b.buf = make([]byte, 0, 64<<10)
 	}
 	b.buf = b.buf[:GroupHeaderSize]
-	b.leaves = 0
 	b.Hashes = make([]tlog.Hash, 0, cap(b.Hashes))
 }
 
@@ -83,22 +81,7 @@ func (b *Builder) Add(e Entry, leafHash tlog.Hash) {
 	b.buf = append(b.buf, e.Leaf...)
 	b.buf = append(b.buf, e.Payload...)
 	b.buf = append(b.buf, e.Private...)
-	b.leaves += len(e.Leaf)
 	b.Hashes = append(b.Hashes, leafHash)
-}
-
-// Leaves returns a copy of the leaves in the form of an entry bundle: for each a big-endian uint16 length, and the leaf.
-func (b *Builder) Leaves() []byte {
-	out := make([]byte, 0, b.leaves+2*len(b.Hashes))
-	rest := b.buf[GroupHeaderSize:]
-	for range b.Hashes {
-		leaf := binary.BigEndian.Uint32(rest)
-		skip := binary.BigEndian.Uint32(rest[4:]) + binary.BigEndian.Uint32(rest[8:])
-		out = binary.BigEndian.AppendUint16(out, uint16(leaf))
-		out = append(out, rest[recordHeader:recordHeader+leaf]...)
-		rest = rest[recordHeader+leaf+skip:]
-	}
-	return out
 }
 
 // Len is the length the group will have on the disk, in bytes.
