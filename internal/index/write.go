@@ -95,7 +95,7 @@ func (w *writer) exec(ctx context.Context, text string, args ...any) (sql.Result
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	w.pace.rest() // deciding goes first
+	w.pace.rest()                                             // deciding goes first
 	return s.ExecContext(context.WithoutCancel(ctx), args...) // to watch a context costs a goroutine for each statement
 }
 
