@@ -267,7 +267,11 @@ type Answer struct {
 // JSON returns the AuthZEN answer in canonical form: the boolean decision, and in
 // its context all that Aver adds.
 func (a *Answer) JSON() []byte {
-	o := object{dst: make([]byte, 0, 1024)}
+	size := 512
+	if commit := a.Receipt.Commit; commit != nil {
+		size += len(commit.Note) + len(commit.Path)*(len(a.Receipt.LeafHash)+len(`"",`))
+	}
+	o := object{dst: make([]byte, 0, size)}
 	o.name("context")
 	c := object{dst: o.dst}
 	if r := a.accessRequest(); r != nil {

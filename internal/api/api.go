@@ -9,9 +9,11 @@ package api
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -278,13 +280,34 @@ func (p *headerProbe) Write(b []byte) (int, error) { return len(b), nil }
 // call is one request on its way through the API.
 type call struct {
 	*http.Request
+	brief  context.Context // of a brief route, instead of the request's
 	w      answerWriter
 	route  route
 	start  time.Time
 	caller caller
 	tokens map[string]*aver.Token // that were verified beside its requests
 	asOf   uint64                 // the size of the decision log before the access to evidence was recorded, which lists leave out
+	answer *aver.Answer           // to an evaluation
 	notes  []any                  // for the access log
+
+	id, length [1]string // values of headers
+}
+
+// Context returns the context of the call, which ends in time.
+func (c *call) Context() context.Context {
+	if c.brief != nil {
+		return c.brief
+	}
+	return c.Request.Context()
+}
+
+// header returns the first value of a header, "" if there is none. Its name must be in the canonical form: Header.Get
+// would have to make that of others, each time.
+func (c *call) header(name string) string {
+	if values := c.Header[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
 }
 
 // answerWriter remembers the status that was sent.
@@ -310,30 +333,42 @@ func (w *answerWriter) Write(b []byte) (int, error) {
 // Unwrap lets [http.ResponseController] reach the connection.
 func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// requestID is X-Request-ID in the canonical form.
+const requestID = "X-Request-Id"
+
+// newRequestID makes an id for a request that brings none: a UUID of version 4. It needs to be unique, no secret, so its
+// bits need not be fetched from the system each time.
+func newRequestID() string {
+	var id uuid.UUID
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id.String()
+}
+
 // handler does what is the same for all routes: request id, deadline, authentication, errors, panics, log, metrics.
 func (a *API) handler(rt route) http.HandlerFunc {
 	counts := requestCounts{requests: a.metrics.requests, route: rt.pattern}
 	return func(w http.ResponseWriter, r *http.Request) {
-		start := time.Now()
+		c := &call{Request: r, w: answerWriter{ResponseWriter: w}, route: rt, start: time.Now()}
 		switch {
 		case rt.stream:
 		case rt.brief:
-			r = r.WithContext(a.deadline.after(start, a.o.Timeout))
+			c.brief = a.deadline.after(c.start, a.o.Timeout)
 		default:
 			ctx, cancel := context.WithTimeout(r.Context(), a.o.Timeout)
 			defer cancel()
-			r = r.WithContext(ctx)
+			c.Request = r.WithContext(ctx)
 		}
-		c := &call{Request: r, w: answerWriter{ResponseWriter: w}, route: rt, start: start}
 		a.metrics.inFlight.Inc()
 		defer a.metrics.inFlight.Dec()
 
-		h := w.Header()
-		id := r.Header.Get("X-Request-ID")
-		if id == "" {
-			id = uuid.NewString()
+		if c.id[0] = c.header(requestID); c.id[0] == "" {
+			c.id[0] = newRequestID()
 		}
-		h["X-Request-Id"] = []string{id}
+		h := w.Header()
+		h[requestID] = c.id[:]
 		h["X-Content-Type-Options"] = noSniff
 		h["Cache-Control"] = noStore
 
@@ -342,7 +377,7 @@ func (a *API) handler(rt route) http.HandlerFunc {
 			a.fail(c, err)
 		}
 		counts.add(c.w.status)
-		a.finish(c, id, time.Since(start))
+		a.finish(c)
 	}
 }
 
@@ -359,7 +394,7 @@ func (a *API) run(c *call) (err error) {
 		a.o.Logger.Error("a request made the server panic", "route", c.route.pattern, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		err = errors.New("panic")
 	}()
-	if len(c.Header.Get("X-Request-ID")) > maxRequestID {
+	if len(c.header(requestID)) > maxRequestID {
 		return &problem{Slug: "invalid-request", Status: http.StatusBadRequest, Detail: fmt.Sprintf("X-Request-ID is longer than %d bytes", maxRequestID)}
 	}
 	if err := a.authenticate(c); err != nil {
@@ -375,7 +410,7 @@ func (a *API) run(c *call) (err error) {
 }
 
 // finish writes the access log. It names no subject and no path, since ids in paths may be those of people.
-func (a *API) finish(c *call, id string, took time.Duration) {
+func (a *API) finish(c *call) {
 	method, _, _ := strings.Cut(c.route.pattern, " ")
 	level := slog.LevelInfo
 	switch {
@@ -387,8 +422,11 @@ func (a *API) finish(c *call, id string, took time.Duration) {
 	if !a.o.Logger.Enabled(c.Context(), level) {
 		return
 	}
+	if c.answer != nil {
+		c.notes = append(c.notes, "evaluation_id", c.answer.EvaluationID, "outcome", c.answer.Outcome.String())
+	}
 	a.o.Logger.Log(c.Context(), level, "request", append([]any{
-		"route", c.route.pattern, "status", c.w.status, "ms", float64(took.Microseconds()) / 1000,
-		"credential", c.caller.logged(), "request_id", id,
+		"route", c.route.pattern, "status", c.w.status, "ms", float64(time.Since(c.start).Microseconds()) / 1000,
+		"credential", c.caller.logged(), "request_id", c.id[0],
 	}, c.notes...)...)
 }

@@ -68,7 +68,7 @@ func (a *API) authenticate(c *call) error {
 	if c.route.access == nil || c.route.tiles && a.o.PublicLogs {
 		return nil
 	}
-	header := c.Header.Get("Authorization")
+	header := c.header("Authorization")
 	if header == "" {
 		c.w.Header().Set("WWW-Authenticate", `Bearer realm="aver"`)
 		return &problem{Slug: "unauthorized", Status: http.StatusUnauthorized,
@@ -131,10 +131,16 @@ const (
 	sequenceHeader = "X-Aver-PEP-Sequence"
 )
 
+// The same in the canonical form.
+var (
+	instanceKey = http.CanonicalHeaderKey(instanceHeader)
+	sequenceKey = http.CanonicalHeaderKey(sequenceHeader)
+)
+
 // pep is how records name the caller.
 func (c *call) pep() (aver.PEP, error) {
-	p := aver.PEP{Credential: c.caller.name, Authentication: c.caller.authentication, Instance: c.Header.Get(instanceHeader), RequestID: c.Header.Get("X-Request-ID")}
-	number := c.Header.Get(sequenceHeader)
+	p := aver.PEP{Credential: c.caller.name, Authentication: c.caller.authentication, Instance: c.header(instanceKey), RequestID: c.header(requestID)}
+	number := c.header(sequenceKey)
 	if p.Instance != "" {
 		if err := aver.ValidateInstance(p.Instance); err != nil {
 			return p, &problem{Slug: "invalid-request", Status: http.StatusBadRequest, Detail: instanceHeader + ": " + err.Error()}

@@ -22,18 +22,19 @@ const (
 
 // evaluation is AuthZEN's access evaluation API (section 6).
 func (a *API) evaluation(c *call) error {
-	v, err := a.readJSON(c, a.o.MaxBody)
+	text, err := a.readBody(c, a.o.MaxBody)
 	if err != nil {
 		return err
 	}
-	return a.evaluateOne(c, v)
+	req, err := aver.ReadRequest(text.Bytes(), aver.Limits{Bytes: int(a.o.MaxBody)})
+	text.free()
+	if err != nil {
+		return err
+	}
+	return a.evaluateOne(c, req)
 }
 
-func (a *API) evaluateOne(c *call, v any) error {
-	req, err := aver.ParseRequest(v)
-	if err != nil {
-		return err
-	}
+func (a *API) evaluateOne(c *call, req *aver.Request) error {
 	a.takeToken(c, req)
 	q := pdp.NewQuery(req)
 	if err := q.Err(); err != nil {
@@ -48,7 +49,7 @@ func (a *API) evaluateOne(c *call, v any) error {
 		return err
 	}
 	a.metrics.released(time.Since(c.start), answer)
-	c.notes = append(c.notes, "evaluation_id", answer.EvaluationID, "outcome", answer.Outcome.String())
+	c.answer = answer
 	a.sayWhereToAsk(c, answer)
 	c.writeBody(http.StatusOK, "application/json", answer.JSON())
 	return nil
@@ -79,7 +80,11 @@ func (a *API) evaluations(c *call) error {
 		return err
 	}
 	if len(queries) == 0 {
-		return a.evaluateOne(c, object)
+		req, err := aver.ParseRequest(object)
+		if err != nil {
+			return err
+		}
+		return a.evaluateOne(c, req)
 	}
 	pep, err := c.pep()
 	if err != nil {

@@ -6,36 +6,72 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/aver-authz/aver"
 )
 
-// readJSON reads the request's body, which must be JSON by its content type, as strictly as [aver.ParseJSON].
-func (a *API) readJSON(c *call, limit int64) (any, error) {
-	if !isJSON(c.Header.Get("Content-Type")) {
+// body is a request's body. It is given back with free.
+type body struct{ bytes.Buffer }
+
+var bodies = sync.Pool{New: func() any { return new(body) }}
+
+// free gives the memory back; nothing that was sent stays in it. What was large is not kept.
+func (b *body) free() {
+	const most = 16 << 10
+	if b.Cap() > most {
+		return
+	}
+	clear(b.Bytes())
+	b.Reset()
+	bodies.Put(b)
+}
+
+// readBody reads the request's body, which must be JSON by its content type.
+func (a *API) readBody(c *call, limit int64) (*body, error) {
+	if !isJSON(c.header("Content-Type")) {
 		return nil, &problem{Slug: "unsupported-media-type", Status: http.StatusUnsupportedMediaType,
 			Detail: "the body must be JSON and say so: Content-Type: application/json"}
 	}
-	text, err := readAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, limit), min(c.ContentLength, limit))
+	b := bodies.Get().(*body)
+	b.Grow(int(max(min(c.ContentLength, limit), 0)) + bytes.MinRead)
+	if _, err := b.ReadFrom(http.MaxBytesReader(c.w.ResponseWriter, c.Body, limit)); err != nil {
+		b.free()
+		return nil, c.bodyError(err, limit)
+	}
+	c.Body.Close() // else net/http looks for more of it when the answer is written
+	if len(bytes.TrimSpace(b.Bytes())) == 0 {
+		b.free()
+		return nil, &problem{Slug: "invalid-json", Status: http.StatusBadRequest, Detail: "the body is empty: a JSON object is needed"}
+	}
+	return b, nil
+}
+
+func (c *call) bodyError(err error, limit int64) error {
 	var tooLong *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLong):
-		return nil, &problem{Slug: "too-large", Status: http.StatusRequestEntityTooLarge,
+		return &problem{Slug: "too-large", Status: http.StatusRequestEntityTooLarge,
 			Detail: fmt.Sprintf("the body is longer than %d bytes", limit)}
-	case err != nil && c.Context().Err() != nil:
-		return nil, c.Context().Err()
-	case err != nil:
-		return nil, &problem{Slug: "invalid-request", Status: http.StatusBadRequest, Detail: "the body could not be read to its end", cause: err}
-	case len(bytes.TrimSpace(text)) == 0:
-		return nil, &problem{Slug: "invalid-json", Status: http.StatusBadRequest, Detail: "the body is empty: a JSON object is needed"}
+	case c.Context().Err() != nil:
+		return c.Context().Err()
 	}
-	return aver.ParseJSON(text, aver.Limits{Bytes: int(limit)})
+	return &problem{Slug: "invalid-request", Status: http.StatusBadRequest, Detail: "the body could not be read to its end", cause: err}
+}
+
+// readJSON reads the body as strictly as [aver.ParseJSON].
+func (a *API) readJSON(c *call, limit int64) (any, error) {
+	b, err := a.readBody(c, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer b.free()
+	return aver.ParseJSON(b.Bytes(), aver.Limits{Bytes: int(limit)})
 }
 
 // readObject reads the body of an AuthZEN request that must be an object.
@@ -61,14 +97,6 @@ func isJSON(contentType string) bool {
 	}
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	return err == nil && mediaType == "application/json"
-}
-
-// readAll is io.ReadAll for who knows about how much there is, in bytes; -1 if not.
-func readAll(r io.Reader, size int64) ([]byte, error) {
-	var b bytes.Buffer
-	b.Grow(int(max(size, 0)) + bytes.MinRead)
-	_, err := b.ReadFrom(r)
-	return b.Bytes(), err
 }
 
 // decode reads the body into a struct. Members that it does not have, by their exact name, are refused.
@@ -195,7 +223,8 @@ func (c *call) writeBody(status int, contentType string, body []byte) {
 	} else {
 		h.Set("Content-Type", contentType)
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	c.length[0] = strconv.Itoa(len(body))
+	h["Content-Length"] = c.length[:]
 	c.w.WriteHeader(status)
 	c.w.Write(body) // an error means that the caller has gone
 }

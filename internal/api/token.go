@@ -9,7 +9,7 @@ import (
 	"github.com/aver-authz/aver/internal/authn"
 )
 
-// subjectTokenHeader brings the token of the PEP's own caller, where context.token does not.
+// subjectTokenHeader, in the canonical form, brings the token of the PEP's own caller, where context.token does not.
 const subjectTokenHeader = "Aver-Subject-Token"
 
 // authenticateToken finds out who calls with a token of a configured issuer, and whether they may.
@@ -61,7 +61,7 @@ func (a *API) stands(c *call) error {
 // batch share is verified once.
 func (a *API) takeToken(c *call, req *aver.Request) {
 	token := req.SubjectToken
-	header := c.Header.Get(subjectTokenHeader)
+	header := c.header(subjectTokenHeader)
 	switch {
 	case token == "" && header == "":
 		return
