@@ -337,7 +337,9 @@ func (l *Log) commit(b *batch) error {
 		return err
 	}
 	l.rhythm.synced(time.Since(begun))
-	l.active.off += g.Len()
+	if l.active.off += g.Len(); 2*l.active.off > l.active.size {
+		l.hurryUp()
+	}
 	l.active.seg.add(g, off)
 	_, l.link = l.active.seg.bounds()
 	l.front.append(b.hashes)

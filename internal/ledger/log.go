@@ -35,6 +35,7 @@ type Log struct {
 	size   int64     // of the next segment, in bytes
 	rhythm rhythm
 	next   chan preparedAt // the segment being prepared; nil if none is
+	hurry  chan struct{}   // closed when that is wanted soon; nil then
 
 	secured       atomic.Bool   // all entries found at the start are known to be durable
 	projecting    chan struct{} // holds one token while somebody projects

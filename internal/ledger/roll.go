@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"syscall"
+	"time"
 
 	"github.com/aver-authz/aver/internal/ledger/disk"
 	"github.com/aver-authz/aver/internal/ledger/segment"
@@ -88,6 +89,7 @@ func (l *Log) abandon() {
 func (l *Log) nextSegment(need int64) (prepared, error) {
 	seq := l.seq + 1
 	if l.next != nil {
+		l.hurryUp()
 		p := <-l.next
 		l.next = nil
 		if p.err == nil && p.size >= need {
@@ -100,24 +102,33 @@ func (l *Log) nextSegment(need int64) (prepared, error) {
 			}
 		}
 	}
-	return l.create(seq, max(l.size, need), need)
+	return l.create(seq, max(l.size, need), need, nil)
 }
 
 // prepare starts making the next segment in the background, twice as large as the last.
 func (l *Log) prepare() {
 	l.size = min(2*l.size, l.o.MaxSegment)
-	next := make(chan preparedAt, 1)
-	l.next = next
+	next, hurry := make(chan preparedAt, 1), make(chan struct{})
+	l.next, l.hurry = next, hurry
 	go func(seq uint64, size int64) {
-		p, err := l.create(seq, size, 0)
+		p, err := l.create(seq, size, 0, hurry)
 		next <- preparedAt{p, err}
 	}(l.seq+1, l.size)
 }
 
+// hurryUp tells who makes the next segment that it will be wanted soon.
+func (l *Log) hurryUp() {
+	if l.hurry != nil {
+		close(l.hurry)
+		l.hurry = nil
+	}
+}
+
 // create makes a preallocated segment file of the given size, or, when space is short, of a smaller one that still has
 // room for need bytes. It leaves three quarters of what is free to others, the log's own tiles among them, unless need
-// or the smallest segment takes more; in advance, that is without need, it does not take that either.
-func (l *Log) create(seq uint64, size, need int64) (prepared, error) {
+// or the smallest segment takes more; in advance, that is without need, it does not take that either. It takes its time
+// until hurry is closed; a nil hurry is for who waits already.
+func (l *Log) create(seq uint64, size, need int64, hurry <-chan struct{}) (prepared, error) {
 	least := max(need, minSegment)
 	if free, err := l.fs.Free(l.dir); err == nil {
 		for size/2 >= least && size > free/4 {
@@ -128,7 +139,7 @@ func (l *Log) create(seq uint64, size, need int64) (prepared, error) {
 		}
 	}
 	for {
-		p, err := l.createSized(seq, size)
+		p, err := l.createSized(seq, size, hurry)
 		if err == nil || !errors.Is(err, syscall.ENOSPC) || size/2 < least {
 			return p, err
 		}
@@ -136,7 +147,10 @@ func (l *Log) create(seq uint64, size, need int64) (prepared, error) {
 	}
 }
 
-func (l *Log) createSized(seq uint64, size int64) (p prepared, err error) {
+// prepareStep is how many zeros are written and synced at a time, in bytes: for so long groups wait for the disk.
+const prepareStep = 256 << 10
+
+func (l *Log) createSized(seq uint64, size int64, hurry <-chan struct{}) (p prepared, err error) {
 	name := segmentName(seq, rawSuffix)
 	tmp := l.path(tmpDir + "/" + path.Base(name))
 	f, err := l.fs.Create(tmp)
@@ -154,19 +168,27 @@ func (l *Log) createSized(seq uint64, size int64) (p prepared, err error) {
 			_ = l.fs.Remove(tmp) // the next start clears the directory
 		}
 	}()
-	// Real zeros, not a hole: a sync of a group must not have to allocate blocks. Synced in steps, so that the disk is
-	// not kept from the groups that others wait for.
-	zeros := make([]byte, min(1<<20, size))
+	// Real zeros, not a hole: a sync of a group must not have to allocate blocks. Synced in steps with rests in between,
+	// so that the disk is not kept from the groups that others wait for.
+	zeros := make([]byte, min(prepareStep, size))
 	for off := int64(0); off < size; {
+		begun := time.Now()
 		n := min(int64(len(zeros)), size-off)
 		if _, err := f.WriteAt(zeros[:n], off); err != nil {
 			return prepared{}, err
 		}
-		off += n
-		if off == size || off%(4<<20) == 0 {
-			if err := f.Sync(); err != nil {
-				return prepared{}, err
-			}
+		if err := f.Sync(); err != nil {
+			return prepared{}, err
+		}
+		if off += n; hurry == nil || off == size {
+			continue
+		}
+		select {
+		case <-l.closing:
+			return prepared{}, ErrClosed
+		case <-hurry:
+			hurry = nil
+		case <-time.After(4 * time.Since(begun)):
 		}
 	}
 	if err := l.fs.Rename(tmp, l.path(name)); err != nil {
