@@ -50,6 +50,17 @@ type term struct {
 	id    int64
 	wider [2]*term // those that stand for all of its type and field; nil where there is none but itself
 	added []uint32 // decisions of this batch that have it, counted from the partition's first
+
+	posting []byte // what is stored of it in a block, as it was written last; nil: that is not known
+	block   uint64
+}
+
+// stored reads what is stored of a term in a block; nil if nothing.
+func (t *term) stored(ctx context.Context, w *writer, block uint64) ([]byte, error) {
+	if t.posting != nil && t.block == block {
+		return t.posting, nil
+	}
+	return w.stored(ctx, "posting", place{t.id, block})
 }
 
 func (p *partition) writer(ctx context.Context) (*writer, error) {
@@ -95,16 +106,19 @@ func (w *writer) exec(ctx context.Context, text string, args ...any) (sql.Result
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	w.pace.rest()                                             // deciding goes first
-	return s.ExecContext(context.WithoutCancel(ctx), args...) // to watch a context costs a goroutine for each statement
+	w.pace.rest() // deciding goes first
+	return s.ExecContext(unwatched, args...)
 }
+
+// unwatched is the context of short statements: to watch one that can end costs a goroutine for each.
+var unwatched = context.Background()
 
 func (w *writer) row(ctx context.Context, text string, args []any, into ...any) error {
 	s, err := w.statement(ctx, text)
 	if err != nil {
 		return err
 	}
-	return s.QueryRowContext(context.WithoutCancel(ctx), args...).Scan(into...)
+	return s.QueryRowContext(unwatched, args...).Scan(into...)
 }
 
 // apply adds a batch in one transaction.
@@ -163,9 +177,9 @@ func (p *partition) add(ctx context.Context, w *writer, b *batch) error {
 			at := place{t.id, row / blockRows}
 			numbers[at] = append(numbers[at], numbered{uint16(row % blockRows), n.Value})
 		}
-		if _, err := w.exec(ctx, "INSERT OR IGNORE INTO evaluation VALUES (?, ?)", evaluationKey(f.ID), int64(f.Index)); err != nil {
-			return err
-		}
+	}
+	if err := w.putEvaluations(ctx, b.decisions); err != nil {
+		return err
 	}
 	for _, l := range b.late {
 		if err := w.put(ctx, l.decision-p.first, l.terms); err != nil {
@@ -259,6 +273,26 @@ func (w *writer) term(ctx context.Context, of query.Term) (*term, error) {
 	return t, nil
 }
 
+// putEvaluations writes by which evaluation ids decisions are found, several in one statement as far as that goes.
+func (w *writer) putEvaluations(ctx context.Context, decisions []*query.Facts) error {
+	const several = 32
+	for len(decisions) > 0 {
+		n := 1
+		if len(decisions) >= several {
+			n = several
+		}
+		args := make([]any, 0, 2*n)
+		for _, f := range decisions[:n] {
+			args = append(args, evaluationKey(f.ID), int64(f.Index))
+		}
+		if _, err := w.exec(ctx, "INSERT OR IGNORE INTO evaluation VALUES (?, ?)"+strings.Repeat(", (?, ?)", n-1), args...); err != nil {
+			return err
+		}
+		decisions = decisions[n:]
+	}
+	return nil
+}
+
 func sortedPlaces[T any](m map[place][]T) []place {
 	out := make([]place, 0, len(m))
 	for at := range m {
@@ -288,20 +322,21 @@ func (w *writer) putPostings(ctx context.Context) error {
 	for _, t := range w.added {
 		slices.Sort(t.added)
 		for list := t.added; len(list) > 0; {
-			at := place{t.id, uint64(list[0] / blockRows)}
+			n := uint64(list[0] / blockRows)
 			clear(block)
-			before, err := w.stored(ctx, "posting", at)
+			before, err := t.stored(ctx, w, n)
 			if err != nil {
 				return err
 			}
 			if !addPosting(block, before) {
 				return errContent
 			}
-			for len(list) > 0 && uint64(list[0]/blockRows) == at.block {
+			for len(list) > 0 && uint64(list[0]/blockRows) == n {
 				block.set(uint64(list[0] % blockRows))
 				list = list[1:]
 			}
-			if _, err := w.exec(ctx, "INSERT OR REPLACE INTO posting VALUES (?, ?, ?)", at.term, int64(at.block), encodePosting(block)); err != nil {
+			t.posting, t.block = encodePosting(block), n
+			if _, err := w.exec(ctx, "INSERT OR REPLACE INTO posting VALUES (?, ?, ?)", t.id, int64(n), t.posting); err != nil {
 				return err
 			}
 		}
