@@ -164,19 +164,22 @@ var recorders = sync.Pool{New: func() any { return new(Recorder) }}
 // Which entities it asks for is the same each time, whatever the order of the
 // maps that cedar-go walks over: see [Recorder].
 func authorize(g *group, entities types.EntityGetter, req types.Request) Result {
-	rules := g.rules
-	if len(rules) == 0 {
+	if len(g.rules) == 0 {
 		return Result{reads: g.reads, group: g.id}
 	}
 	if g.climbs {
 		r := recorders.Get().(*Recorder)
 		r.Reset(entities)
-		defer func() {
-			r.Reset(nil)
-			recorders.Put(r)
-		}()
-		entities = r
+		res := g.evaluate(r, req)
+		r.Reset(nil)
+		recorders.Put(r)
+		return res
 	}
+	return g.evaluate(entities, req)
+}
+
+func (g *group) evaluate(entities types.EntityGetter, req types.Request) Result {
+	rules := g.rules
 	decision, diag := cedar.Authorize(g, entities, req)
 	res := Result{Decision: decision, Candidates: rules, reads: g.reads, group: g.id}
 	// Both lists of the diagnostic are in the order of the candidates.
