@@ -25,14 +25,31 @@ const maxMemberships = 10_000
 // Entity returns what Cedar is to know of a registered identity or entity, whatever the identity's status, and the index
 // of the event that last set it.
 func (s *State) Entity(uid types.EntityUID) (types.Entity, uint64, bool) {
+	k := s.Look(uid)
+	if k.Entity == nil {
+		return types.Entity{}, 0, false
+	}
+	return *k.Entity, *k.Event, true
+}
+
+// Known is what a state has about an identity or entity, whatever the identity's status. All is nil where nothing is
+// registered. What it points to belongs to the state and is not to be changed.
+type Known struct {
+	Entity   *types.Entity // what Cedar is to know of it
+	Event    *uint64       // the index of the event that last set it
+	Identity *Identity     // nil for an entity that is not an identity
+}
+
+// Look looks up what is registered of an identity or entity.
+func (s *State) Look(uid types.EntityUID) Known {
 	ref := aver.Ref{Type: string(uid.Type), ID: string(uid.ID)}
 	if i, ok := s.identities.get(ref); ok {
-		return i.entity, i.Event, true
+		return Known{&i.entity, &i.Event, i}
 	}
 	if e, ok := s.entities.get(ref); ok {
-		return e.entity, e.Event, true
+		return Known{Entity: &e.entity, Event: &e.Event}
 	}
-	return types.Entity{}, 0, false
+	return Known{}
 }
 
 // EntityFact returns a registered entity that is not an identity.

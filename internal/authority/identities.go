@@ -17,8 +17,8 @@ type Identity struct {
 	Mark                   // of the last event that set it, status included
 	Registered Mark        `json:"registered"`
 
-	entity types.Entity
-	actor  *actorRecords
+	entity  types.Entity
+	records *actorRecords
 }
 
 // Identity returns what is registered about a party that can act.

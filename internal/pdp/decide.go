@@ -42,22 +42,20 @@ func decide(d *decider) (aver.Decision, *Evidence) {
 		d.evidence.everything = true
 		return out, d.evidence
 	}
+	d.evidence.facts = make([]Fact, 0, 8) // of subject, resource and groups, in most cases
 	d.resolveChain()
+	d.evidence.results = make([]policy.Result, 0, len(q.parts)*(len(d.links)+1))
 	d.evidence.twoParts = q.subject == q.resource
 	for _, l := range d.links {
 		d.evidence.twoParts = d.evidence.twoParts || uid(l.from) == q.resource
 	}
 	d.startCounters()
 	d.resolveApproval()
-	rulings := make([]aver.Ruling, len(q.parts))
-	for i, part := range q.parts {
-		rulings[i] = d.rule(part)
-	}
 	if q.parts[0].id == "" {
-		out.Ruling = rulings[0]
+		out.Ruling = d.rule(q.parts[0])
 	} else {
-		for i, r := range rulings {
-			out.Parts = append(out.Parts, aver.PartDecision{ID: q.parts[i].id, Ruling: r})
+		for _, part := range q.parts {
+			out.Parts = append(out.Parts, aver.PartDecision{ID: part.id, Ruling: d.rule(part)})
 		}
 		out.Ruling = combine(out.Parts)
 	}
@@ -84,16 +82,17 @@ type decider struct {
 	inSessions  []session
 	onDevice    aver.Ref
 
-	whole   bool // evaluations get all of the context, for those who look at them from outside
-	reads   policy.AverMembers
-	context []contextMember // what they can read of what was sent
+	whole      bool // evaluations get all of the context, for those who look at them from outside
+	byPolicies reader
+	byGrants   reader
+	apart      bool               // grants read what the others do not, so that their requests are made apart
+	reads      policy.AverMembers // of either
 }
 
 // actorOf says what is known of the acting party.
 func (d *decider) actorOf(r aver.Ref) aver.Actor {
 	if id, ok := d.st.Identity(r); ok {
-		event := id.Event
-		return aver.Actor{Ref: r, Kind: id.Kind, Event: &event}
+		return aver.Actor{Ref: r, Kind: id.Kind, Event: &id.Event}
 	}
 	return aver.Actor{Ref: r, Kind: aver.KindOfType(r.Type)}
 }
@@ -120,7 +119,9 @@ func (d *decider) resolveGrants() {
 		fault(aver.ReasonChainTooLong, "", fmt.Sprintf("%d grants, at most %d", len(ids), aver.MaxChain))
 		return
 	}
-	seen := map[aver.Ref]bool{}
+	seen := func(r aver.Ref) bool { // as one who gave a grant; a chain is short
+		return slices.ContainsFunc(d.chain, func(g *authority.Grant) bool { return g.From == r })
+	}
 	var at aver.Ref // who holds the authority so far
 	if origin, ok := d.q.Request.OnBehalfOf(); ok {
 		at = origin
@@ -133,8 +134,6 @@ func (d *decider) resolveGrants() {
 			before, at = nil, aver.Ref{}
 			continue
 		}
-		d.chain = append(d.chain, g)
-		d.evidence.grant(g)
 		switch {
 		case i > 0 && before == nil: // the link before is unknown, which is said already
 		case !at.IsZero() && g.From != at:
@@ -145,10 +144,11 @@ func (d *decider) resolveGrants() {
 		case g.Parent != "" && (before == nil || g.Parent != before.ID):
 			fault(aver.ReasonChainBroken, id, fmt.Sprintf("it delegates %s further, which does not stand before it", g.Parent))
 		}
-		if seen[g.From] {
+		if seen(g.From) {
 			fault(aver.ReasonChainLoop, id, g.From.String())
 		}
-		seen[g.From] = true
+		d.chain = append(d.chain, g)
+		d.evidence.grant(g)
 		if hops := len(ids) - 1 - i; hops > g.Depth {
 			fault(aver.ReasonChainTooLong, id, fmt.Sprintf("%d further hops, at most %d", hops, g.Depth))
 		}
@@ -168,7 +168,7 @@ func (d *decider) resolveGrants() {
 	if before != nil && at != d.q.Request.Subject.Ref {
 		fault(aver.ReasonChainBroken, before.ID, fmt.Sprintf("it was given to %s, not to %s", at, d.q.Request.Subject.Ref))
 	}
-	if seen[d.q.Request.Subject.Ref] {
+	if seen(d.q.Request.Subject.Ref) {
 		fault(aver.ReasonChainLoop, "", d.q.Request.Subject.Ref.String())
 	}
 }
@@ -176,8 +176,6 @@ func (d *decider) resolveGrants() {
 // principal is one party as whom the request is authorized.
 type principal struct {
 	as      aver.FrameKind
-	uid     types.EntityUID
-	chain   []link        // the hops by which it acts
 	request types.Request // as it is evaluated for this party
 }
 
@@ -185,24 +183,25 @@ type principal struct {
 // to the originating user, with the request as it is evaluated for each.
 func (d *decider) principals(part queryPart) []principal {
 	out := make([]principal, 0, len(d.links)+1)
-	out = append(out, principal{as: aver.FrameActor, uid: d.q.subject, chain: d.links})
+	out = append(out, principal{aver.FrameActor, d.request(d.q.subject, d.links, part, &d.byPolicies)})
 	for i := len(d.links) - 1; i >= 0; i-- {
-		out = append(out, principal{as: aver.FrameDelegator, uid: uid(d.links[i].from), chain: d.links[:i]})
-	}
-	for i := range out {
-		out[i].request = d.request(out[i].uid, out[i].chain, part)
+		out = append(out, principal{aver.FrameDelegator, d.request(uid(d.links[i].from), d.links[:i], part, &d.byPolicies)})
 	}
 	return out
 }
 
 // grantRequest is the request as it is evaluated against the i-th grant of the
-// chain. In a chain that joins it is that of the party the grant was given to.
+// chain. In a chain that joins it is that of the party the grant was given to,
+// unless the grants read something else.
 func (d *decider) grantRequest(i int, principals []principal, part queryPart) types.Request {
-	to := uid(d.chain[i].To)
-	if p := principals[len(d.chain)-1-i]; p.uid == to {
-		return p.request
+	to, reader := uid(d.chain[i].To), &d.byGrants
+	if !d.apart {
+		if p := principals[len(d.chain)-1-i]; p.request.Principal == to {
+			return p.request
+		}
+		reader = &d.byPolicies
 	}
-	return d.request(to, d.links[:i+1], part)
+	return d.request(to, d.links[:i+1], part, reader)
 }
 
 // rule decides one part of the request, or all of it.
@@ -214,7 +213,9 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 	var permits []aver.Reason
 	var exceptions []aver.Frame
 	principals := d.principals(part)
-	for _, p := range principals {
+	r.Frames = make([]aver.Frame, 0, len(principals)+len(d.chain))
+	for i := range principals {
+		p := &principals[i]
 		frame, reasons := d.authorize(p, entities)
 		r.Frames = append(r.Frames, frame)
 		if !frame.Allowed && p.as == aver.FrameActor {
@@ -264,20 +265,22 @@ func (d *decider) rule(part queryPart) aver.Ruling {
 
 // authorize evaluates the ordinary policies as one principal. The reasons are
 // why it is allowed, or why it is not.
-func (d *decider) authorize(p principal, entities *world) (aver.Frame, []aver.Reason) {
+func (d *decider) authorize(p *principal, entities *world) (aver.Frame, []aver.Reason) {
 	result := d.q.Policies(d.st).Authorize(entities, p.request)
 	d.evidence.evaluated(result)
 	frame := aver.Frame{
 		As: p.as, Policies: ruleIDs(result.Reasons), Errors: policyErrors(result.Errors),
 		Allowed: bool(result.Decision) && len(result.Errors) == 0,
 	}
-	who := ""
 	if p.as == aver.FrameDelegator {
-		frame.Entity = ref(p.uid)
-		who = frame.Entity.String()
+		frame.Entity = ref(p.request.Principal)
 	}
 	reasons, all := frame.AppendReasons(nil)
 	if !all && !bool(result.Decision) {
+		who := ""
+		if p.as == aver.FrameDelegator {
+			who = frame.Entity.String()
+		}
 		for _, p := range frame.Policies {
 			reasons = append(reasons, aver.Reason{Code: aver.ReasonForbidden, Policy: p, Detail: who})
 		}
@@ -323,8 +326,8 @@ func (d *decider) authorizeGrant(g *authority.Grant, request types.Request, enti
 // whether an approval met one, and returns false when the ruling became a denial.
 func (d *decider) gates(r *aver.Ruling, principals []principal, entities *world) (approved, ok bool) {
 	var matched []*policy.Rule
-	for _, p := range principals {
-		result := d.q.Policies(d.st).Gates(entities, p.request)
+	for i := range principals {
+		result := d.q.Policies(d.st).Gates(entities, principals[i].request)
 		d.evidence.evaluated(result)
 		for _, e := range result.Errors {
 			r.Reasons = append(r.Reasons, because(aver.ReasonPolicyError, e.Rule, "", e.Message))

@@ -21,7 +21,7 @@ func (d *decider) exceptions() []*authority.Exception {
 // overridden by its kind. It lifts nothing unless it lifts all. The first that
 // does ends the list; lifted says what it did, nil if there is none. None helps
 // where a policy could not be evaluated.
-func (d *decider) excepted(actor aver.Frame, p principal, entities *world) (frames []aver.Frame, lifted []aver.Reason) {
+func (d *decider) excepted(actor aver.Frame, p *principal, entities *world) (frames []aver.Frame, lifted []aver.Reason) {
 	if len(actor.Errors) > 0 {
 		return nil, nil
 	}

@@ -251,3 +251,42 @@ func TestRecordOfWhoHasAnException(t *testing.T) {
 		t.Errorf("omitted: %q, want %q; kept %s", r.Omitted, want, r.Request)
 	}
 }
+
+// The context that an identity remembers is for one role, for the time before or
+// after it expires, and for what the policies of a state read.
+func TestRememberedContextIsOfTheRole(t *testing.T) {
+	w := &world{t: t, st: authority.New()}
+	w.do(aver.EventIdentityRegistered, aver.Identity{Ref: bot, Kind: aver.AIAgent, Owner: "ops", Purpose: "pay", Expires: start + 20_000})
+	b, err := policy.Load(map[string][]byte{"main.cedar": []byte(`
+		@id("pay") permit (principal, action, resource);
+		@id("direct") forbid (principal, action, resource) when { context.aver.acting_for && !(context has mfa) };`)}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.publish(b)
+	const permitted, direct, unproved, expired = "test/pay", "test/direct", "baseline/no-proof-of-delegation", "baseline/expired"
+	behalf := `"on_behalf_of":` + aliceJSON
+	check := func(context string, at aver.Time, want ...string) {
+		t.Helper()
+		d, _ := pdp.Decide(w.st, pdp.NewQuery(request(t, pay(botJSON, 50, context))), at, nil)
+		var got []string
+		for _, r := range d.Reasons {
+			got = append(got, r.Policy)
+		}
+		if d.Outcome.Allowed() != (want[0] == permitted) || !slices.Equal(got, want) {
+			t.Errorf("with {%s} at %d: %s because of %v, want %v", context, at-start, d.Outcome, got, want)
+		}
+	}
+	for range 2 {
+		check("", start+10_000, permitted)
+		check(behalf, start+10_000, direct)
+		check(behalf+`,"mfa":true`, start+10_000, permitted)
+	}
+	w.publish(policy.Baseline())
+	for range 2 {
+		check(behalf+`,"mfa":true`, start+10_000, unproved)
+		check(behalf, start+10_000, unproved, direct)
+		check("", start+30_000, expired)
+		check(`"mfa":true`, start+10_000, permitted)
+	}
+}

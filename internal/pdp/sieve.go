@@ -100,6 +100,7 @@ func (s *sieve) set(id string) {
 		q.tool = q.Request.Tool()
 	}
 	s.d.evidence.facts = s.d.evidence.facts[:0] // nobody asks for them
+	s.d.byPolicies.same, s.d.byGrants.same = types.Record{}, types.Record{}
 }
 
 // passes tells whether a candidate might be allowed.

@@ -26,20 +26,20 @@ func ReasonText(r aver.Reason, rule string) string {
 	if r.Detail != "" {
 		whom = " to " + r.Detail + ", on whose behalf it is asked"
 	}
-	say := func(format string, args ...any) string {
+	say := func(does string) string {
 		if rule != "" {
 			return rule
 		}
-		return fmt.Sprintf(format, args...)
+		return "Policy " + r.Policy + " " + does + "."
 	}
 	switch r.Code {
 	case aver.ReasonPermitted:
-		return say("Policy %s permits it.", r.Policy)
+		return say("permits it")
 	case aver.ReasonForbidden:
 		if r.Detail != "" && rule != "" {
 			return fmt.Sprintf("%s (This applies to %s, on whose behalf it is asked.)", rule, r.Detail)
 		}
-		return say("Policy %s forbids it%s.", r.Policy, whom)
+		return say("forbids it" + whom)
 	case aver.ReasonNotPermitted:
 		return fmt.Sprintf("No policy permits it%s.", whom)
 	case aver.ReasonPolicyError:
@@ -85,11 +85,11 @@ func ReasonText(r aver.Reason, rule string) string {
 	case aver.ReasonUnsupported:
 		return fmt.Sprintf("It would be allowed with the obligation %q, and the caller did not declare that it can carry that out.", r.Detail)
 	case aver.ReasonChallenge:
-		return say("Policy %s wants more proof first.", r.Policy)
+		return say("wants more proof first")
 	case aver.ReasonEscalate:
-		return say("Policy %s wants somebody's approval first.", r.Policy)
+		return say("wants somebody's approval first")
 	case aver.ReasonRestrict:
-		return say("Policy %s allows it with an obligation.", r.Policy)
+		return say("allows it with an obligation")
 	case aver.ReasonException:
 		if r.Policy != "" {
 			return fmt.Sprintf("Exception %s sets policy %s aside.", r.Detail, r.Policy)

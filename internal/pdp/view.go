@@ -38,12 +38,12 @@ func Views(st *authority.State, q *Query, now aver.Time) []View {
 		principals := d.principals(part)
 		for _, p := range principals {
 			views = append(views, View{
-				As: p.as, Entity: ref(p.uid), Part: part.id,
-				Request: p.request, Entities: entities, Signals: d.signalsOf(p.uid),
+				As: p.as, Entity: ref(p.request.Principal), Part: part.id,
+				Request: p.request, Entities: entities, Signals: d.signalsOf(p.request.Principal),
 			})
 		}
-		if frame, _ := d.authorize(principals[0], entities); !frame.Allowed {
-			frames, _ := d.excepted(frame, principals[0], entities)
+		if frame, _ := d.authorize(&principals[0], entities); !frame.Allowed {
+			frames, _ := d.excepted(frame, &principals[0], entities)
 			for _, f := range frames {
 				x, _ := st.Exception(f.Exception)
 				views = append(views, View{

@@ -25,7 +25,11 @@ type Evidence struct {
 	watched    []aver.Ref // the sessions and the device of the request
 }
 
-func (e *Evidence) evaluated(result policy.Result) { e.results = append(e.results, result) }
+func (e *Evidence) evaluated(result policy.Result) {
+	if len(result.Candidates) > 0 { // else nothing was read
+		e.results = append(e.results, result)
+	}
+}
 
 func (e *Evidence) read(reads policy.ReadSet) { e.others = append(e.others, reads) }
 
@@ -37,25 +41,27 @@ func (e *Evidence) mayRead(path policy.Path) bool {
 
 func (e *Evidence) grant(g *authority.Grant) { e.grants = append(e.grants, g) }
 
-// fact notes that an entity was looked up. There are few, so a list does.
-func (e *Evidence) fact(uid types.EntityUID, event uint64, known bool) {
-	for i := range e.facts {
-		if f := &e.facts[i]; f.ID == string(uid.ID) && f.Type == string(uid.Type) {
-			return
-		}
-	}
-	f := Fact{Ref: ref(uid)}
-	if known {
-		f.Event = &event
-	}
-	e.facts = append(e.facts, f)
-}
-
 // Fact is an entity that was looked up in the authority state. Event is the index
 // of the event that last set it; nil: nothing is registered about it.
 type Fact struct {
 	aver.Ref
 	Event *uint64
+
+	known authority.Known
+}
+
+// look looks up an entity in the state, once, and notes that. There are few, so a
+// list does.
+func (d *decider) look(uid types.EntityUID) authority.Known {
+	e := d.evidence
+	for i := range e.facts {
+		if f := &e.facts[i]; f.ID == string(uid.ID) && f.Type == string(uid.Type) {
+			return f.known
+		}
+	}
+	known := d.st.Look(uid)
+	e.facts = append(e.facts, Fact{Ref: ref(uid), Event: known.Event, known: known})
+	return known
 }
 
 // Cite says what was looked up as a record does. What is not registered is left
@@ -144,18 +150,18 @@ func (w *world) Get(uid types.EntityUID) (types.Entity, bool) {
 	case w.resource.uid:
 		c = &w.resource
 	default:
-		e, event, known := w.d.st.Entity(uid)
-		w.d.evidence.fact(uid, event, known)
-		return e, known
+		known := w.d.look(uid)
+		if known.Entity == nil {
+			return types.Entity{}, false
+		}
+		return *known.Entity, true
 	}
 	if !c.seen {
-		e, event, known := w.d.st.Entity(uid)
-		w.d.evidence.fact(uid, event, known)
-		if !known {
-			e = types.Entity{UID: uid}
+		c.entity, c.seen = types.Entity{UID: uid}, true
+		if known := w.d.look(uid); known.Entity != nil {
+			c.entity = *known.Entity
 		}
-		e.Attributes = overlay(e.Attributes, c.claims)
-		c.entity, c.seen = e, true
+		c.entity.Attributes = overlay(c.entity.Attributes, c.claims)
 	}
 	return c.entity, true
 }
@@ -172,116 +178,3 @@ func overlay(over, under types.Record) types.Record {
 	maps.Insert(m, over.All())
 	return types.NewRecord(m)
 }
-
-// request builds the Cedar request of a frame. What Aver vouches for stands in
-// context.aver; docs/policies.md describes each member.
-func (d *decider) request(principal types.EntityUID, chain []link, part queryPart) types.Request {
-	origin := principal
-	if len(chain) > 0 {
-		origin = uid(chain[0].from)
-	}
-	isActor := principal == d.q.subject
-	actor := d.identityRecord(principal) // looked up in any case: a record cites it
-	vouched := make(types.RecordMap, 8)
-	if d.reads.Has(policy.AverNow) {
-		vouched["now"] = types.NewDatetimeFromMillis(int64(d.now))
-	}
-	if d.reads.Has(policy.AverAction) {
-		vouched["action"] = d.q.actionRecord()
-	}
-	if d.reads.Has(policy.AverOrigin) {
-		vouched["origin"] = origin
-	}
-	if d.reads.Has(policy.AverChain) {
-		delegators := make([]types.Value, len(chain))
-		for i, l := range chain {
-			delegators[i] = uid(l.from)
-		}
-		vouched["chain"] = types.NewSet(delegators...)
-	}
-	if d.reads.Has(policy.AverHops) {
-		vouched["hops"] = types.Long(len(chain))
-	}
-	if d.reads.Has(policy.AverActor) {
-		vouched["actor"] = actor
-	}
-	if d.reads.Has(policy.AverActingFor) {
-		vouched["acting_for"] = types.Boolean(len(chain) > 0 || isActor && d.q.actingFor)
-	}
-	if d.reads.Has(policy.AverDelegated) {
-		vouched["delegated"] = types.Boolean(len(chain) > 0 || isActor && len(d.q.chain) > 0)
-	}
-	if len(chain) > 0 && chain[len(chain)-1].purpose != "" && d.reads.Has(policy.AverPurpose) {
-		vouched["purpose"] = types.String(chain[len(chain)-1].purpose)
-	}
-	if t := d.q.token; t != nil && t.Fault == "" && d.reads.Has(policy.AverToken) {
-		vouched["token"] = d.q.tokenRecord
-	}
-	if d.q.tool != "" && d.reads.Has(policy.AverTool) {
-		vouched["tool"] = types.String(d.q.tool)
-	}
-	if part.id != "" && d.reads.Has(policy.AverPart) {
-		vouched["part"] = overlay(types.NewRecord(types.RecordMap{"id": types.String(part.id)}), part.claims)
-	}
-	if d.reads.Has(policy.AverSignals) {
-		if signals := d.signals(principal); signals.Len() > 0 {
-			vouched["signals"] = signals
-		}
-	}
-	context := make(types.RecordMap, len(d.context)+1)
-	for _, m := range d.context {
-		context[m.name] = m.value
-	}
-	context["aver"] = types.NewRecord(vouched)
-	return types.Request{Principal: principal, Action: d.q.action, Resource: d.q.resource, Context: types.NewRecord(context)}
-}
-
-// readContext finds out what of the context evaluations can read, so that nothing
-// else is made for them.
-func (d *decider) readContext() {
-	all := []policy.ContextReads{policy.AllOfContext}
-	if !d.whole {
-		all[0] = d.q.Policies(d.st).ContextReads()
-		for _, g := range d.chain {
-			all = append(all, g.Permit.ContextReads())
-		}
-		for _, x := range d.exceptions() {
-			all = append(all, x.Permit.ContextReads())
-		}
-	}
-	for _, reads := range all {
-		d.reads |= reads.Aver()
-	}
-	for _, m := range d.q.context {
-		if slices.ContainsFunc(all, func(reads policy.ContextReads) bool { return reads.Reads(string(m.name)) }) {
-			d.context = append(d.context, m.made())
-		}
-	}
-}
-
-// identityRecord is context.aver.actor: what is registered about a principal.
-func (d *decider) identityRecord(principal types.EntityUID) types.Record {
-	id, ok := d.st.Identity(ref(principal))
-	if !ok {
-		_, event, known := d.st.Entity(principal)
-		d.evidence.fact(principal, event, known)
-		return unregistered[aver.KindOfType(string(principal.Type))]
-	}
-	d.evidence.fact(principal, id.Event, true)
-	return id.Actor(d.now)
-}
-
-// unregistered is context.aver.actor of those that nobody registered, by kind.
-var unregistered = func() map[aver.Kind]types.Record {
-	records := map[aver.Kind]types.Record{}
-	for _, kind := range append(aver.Kinds(), aver.KindUnknown) {
-		records[kind] = types.NewRecord(types.RecordMap{
-			"kind":       types.String(kind),
-			"machine":    types.Boolean(kind.Machine()),
-			"registered": types.False,
-			"status":     types.String(aver.Unregistered),
-			"expired":    types.False,
-		})
-	}
-	return records
-}()
