@@ -116,7 +116,9 @@ func AppendString(dst []byte, s string) []byte {
 				dst = append(append(dst, s[plain:i]...), "\uFFFD"...)
 				plain = i + 1
 			}
-			i += n
+			if i += n; i < len(s) && s[i] < utf8.RuneSelf {
+				i += plainPrefix(s[i:])
+			}
 			continue
 		}
 		dst = append(dst, s[plain:i]...)
@@ -139,6 +141,7 @@ func AppendString(dst []byte, s string) []byte {
 		}
 		i++
 		plain = i
+		i += plainPrefix(s[i:])
 	}
 	dst = append(dst, s[plain:]...)
 	return append(dst, '"')
