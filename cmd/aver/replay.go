@@ -52,6 +52,7 @@ Exit status: 0 every decision matches; 1 one does not, or is undetermined and so
 				}
 				o.Candidate = bundle
 			}
+			collectSeldom()
 			logs, err := datadir.OpenReaders(data)
 			if err != nil {
 				return err
