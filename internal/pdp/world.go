@@ -34,9 +34,12 @@ func (e *Evidence) evaluated(result policy.Result) {
 func (e *Evidence) read(reads policy.ReadSet) { e.others = append(e.others, reads) }
 
 // mayRead tells whether what stands at a path can have been read.
-func (e *Evidence) mayRead(path policy.Path) bool {
-	return slices.ContainsFunc(e.others, func(s policy.ReadSet) bool { return s.Contains(path) }) ||
-		slices.ContainsFunc(e.results, func(r policy.Result) bool { return r.Reads().Contains(path) })
+func (e *Evidence) mayRead(path policy.Path) bool { return e.mayReadAt(path.Elements()) }
+
+// mayReadAt is mayRead of a path that was split into its elements.
+func (e *Evidence) mayReadAt(path []string) bool {
+	return slices.ContainsFunc(e.others, func(s policy.ReadSet) bool { return s.ContainsElements(path) }) ||
+		slices.ContainsFunc(e.results, func(r policy.Result) bool { return r.Reads().ContainsElements(path) })
 }
 
 func (e *Evidence) grant(g *authority.Grant) { e.grants = append(e.grants, g) }

@@ -106,8 +106,11 @@ func (rs *ReadSet) root(variable string) *readNode {
 
 // Contains tells whether the attribute at a path, or anything below it, can
 // be read.
-func (rs ReadSet) Contains(p Path) bool {
-	elems := p.Elements()
+func (rs ReadSet) Contains(p Path) bool { return rs.ContainsElements(p.Elements()) }
+
+// ContainsElements is [ReadSet.Contains] of a path that was split, for who asks
+// several sets. Of what is no path, which has no elements, it tells false.
+func (rs ReadSet) ContainsElements(elems []string) bool {
 	if len(elems) == 0 {
 		return false
 	}
