@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Check an Aver log with nothing of Aver's: Python's standard library and openssl.
 
-    verify.py LOG VKEY [--token-file FILE] [--held FILE]... [--inclusion FILE]... [--consistency FILE]...
+    verify.py LOG VKEY [--entries FILE] [--token-file FILE] [--held FILE]... [--inclusion FILE]... [--consistency FILE]...
 
 LOG is the address of a log (https://aver.example/log/decisions) or a folder that
-holds its tiles. VKEY is its verifier key, as `aver log key` prints it (of several
+holds its tiles. The folder of a log in a data directory has no entry bundles: for
+it, --entries brings what `aver log entries` prints. VKEY is its verifier key, as `aver log key` prints it (of several
 lines, the one with the log's origin counts); have it from somebody you trust, not
 from the log. The script
 
   - checks the signature of the checkpoint,
-  - reads all entry bundles, and computes the root of the tree from the leaves,
+  - reads all entry bundles, or --entries, and computes the root of the tree from
+    the leaves,
   - compares every tile on the way with what the leaves give,
   - checks that the log still begins with what a checkpoint that you have held
     since an earlier day was signed for (--held),
@@ -29,6 +31,11 @@ class Wrong(Exception):
 
 def leaf_hash(leaf):
     return hashlib.sha256(b"\0" + leaf).digest()
+
+
+def leaf_bytes(leaf):
+    """A leaf in the form that was hashed (RFC 8785), of one that was parsed."""
+    return json.dumps(leaf, separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode()
 
 
 def node_hash(left, right):
@@ -145,7 +152,8 @@ class Log:
         if "://" not in self.where:
             with open(os.path.join(self.where, name), "rb") as f:
                 data = f.read()
-            return gzip.decompress(data) if name.startswith("tile/entries/") else data
+            # Earlier versions stored entry bundles, as gzip, which no bundle can be taken for.
+            return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
         request = urllib.request.Request(f"{self.where}/{name}")
         if self.token:
             request.add_header("Authorization", "Bearer " + self.token)
@@ -169,6 +177,16 @@ def leaves(log, size):
             raise Wrong(f"entry bundle {n} holds more than its {width} entries")
 
 
+def printed_leaves(file, size):
+    """The leaves of the first entries that `aver log entries` has printed."""
+    with open(file, encoding="utf-8") as f:
+        entries = (json.loads(line) for line in f)
+        for index, entry in zip(range(size), entries):
+            if entry["index"] != index:
+                raise Wrong(f"entry {index} is missing in {file}")
+            yield leaf_bytes(entry["leaf"])
+
+
 def check_tiles(log, hashes):
     """Compares every tile with the hashes below it."""
     level = 0
@@ -185,6 +203,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log")
     parser.add_argument("vkey")
+    parser.add_argument("--entries")
     parser.add_argument("--token-file")
     parser.add_argument("--held", action="append", default=[])
     parser.add_argument("--inclusion", action="append", default=[])
@@ -196,7 +215,9 @@ def main():
 
     origin, size, root = check_note(log.read("checkpoint").decode(), o.vkey)[:3]
     size = int(size)
-    hashes = [leaf_hash(leaf) for leaf in leaves(log, size)]
+    hashes = [leaf_hash(leaf) for leaf in (printed_leaves(o.entries, size) if o.entries else leaves(log, size))]
+    if len(hashes) < size:
+        raise Wrong(f"{o.entries} has {len(hashes)} entries, but the checkpoint was signed for {size}")
     if tree_root(hashes) != unb64(root):
         raise Wrong("the leaves do not give the root of the checkpoint")
     check_tiles(log, hashes)
@@ -210,8 +231,7 @@ def main():
     for name in o.inclusion:
         p = json.load(open(name))
         _, proof_size, proof_root = check_note(p["checkpoint"], o.vkey)[:3]
-        leaf = leaf_hash(json.dumps(p["leaf"], separators=(",", ":"), sort_keys=True, ensure_ascii=False).encode())
-        check_inclusion(p["index"], int(proof_size), leaf, [unb64(h) for h in p["proof"]], unb64(proof_root))
+        check_inclusion(p["index"], int(proof_size), leaf_hash(leaf_bytes(p["leaf"])), [unb64(h) for h in p["proof"]], unb64(proof_root))
         print(f"{name}: entry {p['index']} is in the tree of {proof_size}")
     for name in o.consistency:
         p = json.load(open(name))

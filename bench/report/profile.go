@@ -40,7 +40,7 @@ var stages = []struct {
 	{"commit groups: assembling, writing, fdatasync", []string{"(*Log).commitLoop"}},
 	{"sealing segments: compressing", []string{"(*Log).sealLoop"}},
 	{"preparing segments: writing zeros ahead", []string{"(*Log).prepare"}},
-	{"tiles, entry bundles, checkpoints", []string{"(*Log).projectLoop"}},
+	{"tiles, checkpoints", []string{"(*Log).projectLoop"}},
 	{"the search index", []string{"internal/index."}},
 	{"open authorizations", []string{"internal/activity."}},
 	{"collecting garbage", []string{"runtime.gcBgMarkWorker", "runtime.bgsweep", "runtime.bgscavenge"}},

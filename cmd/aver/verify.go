@@ -18,8 +18,8 @@ func (c *cli) verify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify --data DIR | FILE [--key VKEY ...]",
 		Short: "Check that both logs, or an evidence pack, are whole, signed and consistent",
-		Long: `Checks every byte of both logs: segments, tiles, entry bundles, checkpoints and signatures; that each
-leaf commits to its payload; that the authority log's events may follow one another; and that every
+		Long: `Checks every byte of both logs: segments, tiles, checkpoints and signatures; that each leaf
+commits to its payload; that the authority log's events may follow one another; and that every
 decision cites the authority log by its true root. It reads only, and a server may run meanwhile.
 
 Two verdicts, never one. Integrity: the logs are consistent with a key. Trust: it is the key that you

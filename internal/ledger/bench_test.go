@@ -52,18 +52,28 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkBundles reads all entry bundles of a log of 100,000 entries, one after the other, as a monitor does over HTTP.
+// BenchmarkBundles reads all entry bundles of a log of 100,000 entries, one after the other, as a monitor does over HTTP:
+// from raw segments, and from sealed ones.
 func BenchmarkBundles(b *testing.B) {
+	for name, segment := range map[string]int64{"raw": 1 << 30, "sealed": 1 << 20} {
+		b.Run(name, func(b *testing.B) {
+			key, _, err := ledger.NewKey(benchOrigin)
+			if err != nil {
+				b.Fatal(err)
+			}
+			l, err := ledger.Open(b.TempDir(), ledger.Options{Origin: benchOrigin, Signer: key.Signer, Verifier: key.Verifier,
+				FirstSegment: 1 << 20, MaxSegment: segment})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer l.Close()
+			benchBundles(b, l, name == "sealed")
+		})
+	}
+}
+
+func benchBundles(b *testing.B, l *ledger.Log, sealed bool) {
 	const entries = 100_000
-	key, _, err := ledger.NewKey(benchOrigin)
-	if err != nil {
-		b.Fatal(err)
-	}
-	l, err := ledger.Open(b.TempDir(), ledger.Options{Origin: benchOrigin, Signer: key.Signer, Verifier: key.Verifier})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
 	var appended atomic.Int64
 	var wg sync.WaitGroup
 	for range 64 {
@@ -77,6 +87,12 @@ func BenchmarkBundles(b *testing.B) {
 		})
 	}
 	wg.Wait()
+	if sealed {
+		never := func(ledger.Indexed) ([]byte, bool) { return nil, false }
+		if err := l.Erase(b.Context(), 0, entries, never); err != nil { // which needs them sealed
+			b.Fatal(err)
+		}
+	}
 	if _, err := l.CheckpointNow(b.Context()); err != nil {
 		b.Fatal(err)
 	}

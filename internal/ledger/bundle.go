@@ -21,7 +21,7 @@ const bundleDir = tileDir + "/entries"
 // bundle makes an entry bundle: for each entry a big-endian uint16 length, then the leaf. Its entries must be committed.
 func (r *reader) bundle(t tlog.Tile) ([]byte, error) {
 	from := uint64(t.N) * tileWidth
-	var b []byte
+	b := make([]byte, 0, t.W*256) // about what leaves of decisions take
 	err := r.leaves(from, from+uint64(t.W), func(_ uint64, leaf []byte) {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(leaf)))
 		b = append(b, leaf...)
