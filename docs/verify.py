@@ -152,8 +152,9 @@ class Log:
         if "://" not in self.where:
             with open(os.path.join(self.where, name), "rb") as f:
                 data = f.read()
-            # Earlier versions stored entry bundles, as gzip, which no bundle can be taken for.
-            return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+            # Earlier versions stored entry bundles, as gzip: no leaf is so long that a bundle could begin like that.
+            packed = name.startswith("tile/entries/") and data[:2] == b"\x1f\x8b"
+            return gzip.decompress(data) if packed else data
         request = urllib.request.Request(f"{self.where}/{name}")
         if self.token:
             request.add_header("Authorization", "Bearer " + self.token)
