@@ -518,49 +518,6 @@ func (o *object) values(name string, values map[string]any) {
 	}
 }
 
-// A Keep appends the canonical form of what is kept of the values that a caller
-// chose: the context, or the properties of the "subject", "action" or "resource".
-// It tells whether that is anything.
-type Keep func(dst []byte, of string, values map[string]any) (out []byte, any bool)
-
-// AppendReduced appends the canonical form of the request with less in it; what is
-// empty is left out. The request must be valid.
-func (r *Request) AppendReduced(dst []byte, keep Keep) []byte {
-	o := object{dst: dst}
-	o.name("action")
-	a := object{dst: o.dst}
-	a.string("name", r.Action.Name)
-	a.reduced("properties", "action", r.Action.Properties, keep)
-	o.dst = a.close()
-	o.reduced("context", "context", r.Context, keep)
-	o.reducedParty("resource", &r.Resource, keep)
-	o.reducedParty("subject", &r.Subject, keep)
-	return o.close()
-}
-
-func (o *object) reducedParty(name string, p *Party, keep Keep) {
-	o.name(name)
-	m := object{dst: o.dst}
-	m.string("id", p.ID)
-	m.reduced("properties", name, p.Properties, keep)
-	m.string("type", p.Type)
-	o.dst = m.close()
-}
-
-// reduced writes a member whose value is reduced, and nothing when that leaves
-// nothing.
-func (o *object) reduced(name, of string, values map[string]any, keep Keep) {
-	if len(values) == 0 {
-		return
-	}
-	undo, open := len(o.dst), o.open
-	o.name(name)
-	var any bool
-	if o.dst, any = keep(o.dst, of, values); !any {
-		o.dst, o.open = o.dst[:undo], open
-	}
-}
-
 // MarshalJSON returns the canonical form of the request. Unlike [Request.JSON]
 // and [Request.Digest] it takes properties of any type that encoding/json can
 // write, so a request can be put together in Go; the error says which value has

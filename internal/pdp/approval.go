@@ -148,11 +148,10 @@ func NewApprovalRequest(st *authority.State, record *aver.Record, req *aver.Requ
 	}
 	out.Deadline += aver.Time(shortest * 1000)
 	out.Parties = parties(st, req)
-	object, _, err := withhold(req.JSON(), st.Policies().Sensitive(), rand.Reader)
-	if err != nil {
+	var err error
+	if out.Request, _, err = withhold(req.AppendCanonical(nil), st.Policies().Sensitive(), rand.Reader); err != nil {
 		return nil, err
 	}
-	out.Request = aver.AppendCanonical(nil, object)
 	return out, nil
 }
 

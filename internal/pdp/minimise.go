@@ -20,13 +20,15 @@ import (
 // nothing else may be called that (RFC 9901, section 4.2.4.1).
 const sdMember = "_sd"
 
-// minimise returns, in canonical form, the members of the request that an
-// evaluation can have read, what bundles retain, and what Aver itself reads; and
-// the paths of what it left out. Deciding the result gives the same decision as
-// deciding the request.
-func minimise(st *authority.State, q *Query, e *Evidence) (kept []byte, omitted []string) {
+// minimise puts the canonical form of the request into w.full, and into w.kept
+// what of it an evaluation can have read, what bundles retain, and what Aver
+// itself reads; it returns the paths of what it left out. Deciding what is kept
+// gives the same decision as deciding the request.
+func (w *encoder) minimise(st *authority.State, q *Query, e *Evidence) (omitted []string) {
 	if e.everything || q.administrative { // Aver's own question says nothing that is not meant to be kept
-		return aver.AppendCanonical(nil, q.Request.JSON()), nil
+		w.full = q.Request.AppendCanonical(w.full[:0])
+		w.kept = append(w.kept[:0], w.full...)
+		return nil
 	}
 	others := slices.Clip(e.others)
 	for _, g := range e.grants {
@@ -37,25 +39,25 @@ func minimise(st *authority.State, q *Query, e *Evidence) (kept []byte, omitted 
 		}
 	}
 	read := q.Policies(st).Sieves(e.results, others, e.twoParts)
-	read.Action, read.Context = read.Action.With(actionNames...), read.Context.With(contextNames...)
-	var instead map[string]any
+	var instead map[string][]byte
 	// Policies that read the parts in the context must find them as they were sent.
 	if q.parts[0].id != "" && !read.Context.Keeps("parts") {
-		instead = map[string]any{"parts": reduceParts(q.Request.Parts(), read.Resource, &omitted)}
+		instead = map[string][]byte{"parts": reduceParts(q.Request.Parts(), read.Resource, &omitted)}
 	}
-	kept = q.Request.AppendReduced(make([]byte, 0, 512), func(dst []byte, of string, values map[string]any) ([]byte, bool) {
+	read.Action, read.Context = read.Action.With(actionNames...), read.Context.With(contextNames...)
+	w.full, w.kept = q.Request.AppendReduced(w.full[:0], w.kept[:0], func(full, kept []byte, of string, values map[string]any) ([]byte, []byte, bool) {
 		switch of {
 		case "subject":
-			return read.Subject.Append(dst, values, nil, &omitted, "principal")
+			return read.Subject.Append(full, kept, values, nil, &omitted, "principal")
 		case "resource":
-			return read.Resource.Append(dst, values, nil, &omitted, "resource")
+			return read.Resource.Append(full, kept, values, nil, &omitted, "resource")
 		case "action":
-			return read.Action.Append(dst, values, nil, &omitted, "action")
+			return read.Action.Append(full, kept, values, nil, &omitted, "action")
 		}
-		return read.Context.Append(dst, values, instead, &omitted, "context")
+		return read.Context.Append(full, kept, values, instead, &omitted, "context")
 	})
 	slices.Sort(omitted)
-	return kept, slices.Compact(omitted)
+	return slices.Compact(omitted)
 }
 
 // What Aver itself reads of the action and of the context.
@@ -64,107 +66,99 @@ var (
 	contextNames = []string{"on_behalf_of", "delegation", "parts", "supported_obligations", "approval", "challenge"}
 )
 
-// reduceParts keeps of the parts what a sieve keeps.
-func reduceParts(parts []aver.Part, s policy.Sieve, omitted *[]string) []any {
-	list := make([]any, len(parts))
+// reduceParts returns the canonical form of what a sieve keeps of the parts.
+func reduceParts(parts []aver.Part, s policy.Sieve, omitted *[]string) []byte {
+	text := []byte{'['}
+	var full, properties []byte
 	for i, p := range parts {
-		list[i] = p.ID
-		text, some := s.Append(nil, p.Properties, nil, omitted, "resource")
-		if !some {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		var some bool
+		if full, properties, some = s.Append(full[:0], properties[:0], p.Properties, nil, omitted, "resource"); !some {
+			text = aver.AppendString(text, p.ID)
 			continue
 		}
-		properties, err := aver.ParseJSON(text, aver.Limits{Bytes: len(text)})
-		if err != nil {
-			panic(fmt.Sprintf("pdp: part %q: %v", p.ID, err)) // it was made canonical a line above
-		}
-		list[i] = map[string]any{"id": p.ID, "properties": properties}
+		text = aver.AppendString(append(text, `{"id":`...), p.ID)
+		text = append(append(append(text, `,"properties":`...), properties...), '}')
 	}
-	return list
+	return append(text, ']')
 }
 
-// withhold moves the sensitive members out of a request: each is replaced by a
-// salted digest in the "_sd" list of its object, and stands in a disclosure
-// (RFC 9901). Objects on the way are copied, never changed.
-func withhold(request map[string]any, sensitive []policy.Path, random io.Reader) (map[string]any, []string, error) {
+// withhold moves the sensitive members out of a request in canonical form: each is
+// replaced by a salted digest in the "_sd" list of its object, and stands in a
+// disclosure (RFC 9901). What it returns may be written over the request.
+func withhold(request []byte, sensitive []policy.Path, random io.Reader) (out []byte, disclosures []string, err error) {
 	if len(sensitive) == 0 {
 		return request, nil, nil
 	}
-	var disclosures []string
+	v, err := aver.ParseJSON(request, aver.Limits{Bytes: len(request)})
+	if err != nil {
+		return nil, nil, fmt.Errorf("request: %w", err)
+	}
+	object := v.(map[string]any)
+	w := withholder{random: random}
 	for _, p := range sensitive {
 		elements := p.Elements()
-		places := [][]string{{"context"}}
+		place := []string{"context"}
 		switch elements[0] {
 		case "principal":
-			places = [][]string{{"subject", "properties"}}
+			place = []string{"subject", "properties"}
 		case "action":
-			places = [][]string{{"action", "properties"}}
+			place = []string{"action", "properties"}
 		case "resource":
-			places = [][]string{{"resource", "properties"}}
-			if context, ok := request["context"].(map[string]any); ok {
-				list, _ := context["parts"].([]any)
-				parts := slices.Clone(list)
-				for i, part := range parts {
-					object, ok := part.(map[string]any)
-					if !ok {
-						continue
-					}
-					var err error
-					var out any
-					if out, disclosures, err = withholdAt(object, append([]string{"properties"}, elements[1:]...), disclosures, random); err != nil {
-						return nil, nil, err
-					}
-					parts[i] = out
-				}
-				if parts != nil {
-					request, context = maps.Clone(request), maps.Clone(context)
-					context["parts"], request["context"] = parts, context
+			place = []string{"resource", "properties"}
+			context, _ := object["context"].(map[string]any)
+			parts, _ := context["parts"].([]any)
+			for _, part := range parts {
+				if err := w.move(part, append(place[1:2:2], elements[1:]...)); err != nil {
+					return nil, nil, err
 				}
 			}
 		}
-		for _, place := range places {
-			out, more, err := withholdAt(request, append(place, elements[1:]...), disclosures, random)
-			if err != nil {
-				return nil, nil, err
-			}
-			request, disclosures = out.(map[string]any), more
+		if err := w.move(object, append(place, elements[1:]...)); err != nil {
+			return nil, nil, err
 		}
 	}
-	slices.Sort(disclosures)
-	return request, disclosures, nil
+	if len(w.disclosures) > 0 {
+		request = aver.AppendCanonical(request[:0], object)
+	}
+	slices.Sort(w.disclosures)
+	return request, w.disclosures, nil
 }
 
-func withholdAt(v any, path, disclosures []string, random io.Reader) (any, []string, error) {
-	object, ok := v.(map[string]any)
-	if !ok {
-		return v, disclosures, nil
+type withholder struct {
+	random      io.Reader
+	salt        [16]byte
+	plain, text []byte // of a disclosure
+	disclosures []string
+}
+
+// move withholds the member at the end of a path, if it is there.
+func (w *withholder) move(v any, path []string) error {
+	object, _ := v.(map[string]any)
+	name := path[0]
+	value, ok := object[name]
+	switch {
+	case !ok:
+		return nil
+	case len(path) > 1:
+		return w.move(value, path[1:])
 	}
-	value, ok := object[path[0]]
-	if !ok {
-		return v, disclosures, nil
+	if _, err := io.ReadFull(w.random, w.salt[:]); err != nil {
+		return fmt.Errorf("salt of a disclosure: %w", err)
 	}
-	object = maps.Clone(object)
-	if len(path) > 1 {
-		inner, more, err := withholdAt(value, path[1:], disclosures, random)
-		object[path[0]] = inner
-		return object, more, err
-	}
-	salt := make([]byte, 16)
-	if _, err := io.ReadFull(random, salt); err != nil {
-		return nil, nil, fmt.Errorf("salt of a disclosure: %w", err)
-	}
-	plain := aver.AppendCanonical(nil, []any{base64.RawURLEncoding.EncodeToString(salt), path[0], value})
-	disclosure := base64.RawURLEncoding.EncodeToString(plain)
-	delete(object, path[0])
+	w.plain = base64.RawURLEncoding.AppendEncode(append(w.plain[:0], `["`...), w.salt[:])
+	w.plain = aver.AppendString(append(w.plain, `",`...), name)
+	w.plain = append(aver.AppendCanonical(append(w.plain, ','), value), ']')
+	w.text = base64.RawURLEncoding.AppendEncode(w.text[:0], w.plain)
+	w.disclosures = append(w.disclosures, string(w.text))
+	delete(object, name)
 	digests, _ := object[sdMember].([]any)
-	digests = append(slices.Clone(digests), aver.Digest([]byte(disclosure)))
-	slices.SortFunc(digests, func(a, b any) int {
-		if a.(string) < b.(string) {
-			return -1
-		}
-		return 1
-	})
+	digests = append(digests, aver.Digest(w.text))
+	slices.SortFunc(digests, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
 	object[sdMember] = digests
-	return object, append(disclosures, disclosure), nil
+	return nil
 }
 
 // Disclose puts the disclosed members back into a recorded request. Missing
@@ -353,16 +347,18 @@ func (e *Evidence) Lacks(omitted []string) []string {
 // couldRead tells whether what was omitted at a path can have been read: there, or as
 // what stands at the same place of the other part that the same entity plays.
 func (e *Evidence) couldRead(path policy.Path) bool {
-	if e.mayRead(path) {
+	elements := path.Elements()
+	if e.mayReadAt(elements) {
 		return true
 	}
-	if !e.twoParts {
+	if !e.twoParts || len(elements) == 0 {
 		return false
 	}
-	for _, parts := range [][2]string{{"principal", "resource"}, {"resource", "principal"}} {
-		if rest, ok := strings.CutPrefix(string(path), parts[0]); ok {
-			return e.mayRead(policy.Path(parts[1] + rest))
-		}
+	switch elements[0] {
+	case "principal":
+		elements[0] = "resource"
+	case "resource":
+		elements[0] = "principal"
 	}
-	return false
+	return e.mayReadAt(elements)
 }

@@ -210,11 +210,7 @@ func (p *Point) submit(st *authority.State, head aver.TreeHead, q *Query, pep av
 	}
 	w := encoders.Get().(*encoder)
 	defer encoders.Put(w)
-	e, err := w.entry(record, RetentionClass(st, q), disclosures)
-	if err != nil {
-		return nil, err
-	}
-	ticket, err := enqueue(e)
+	ticket, err := enqueue(w.entry(record, RetentionClass(st, q), disclosures))
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,7 @@
 package pdp
 
 import (
-	"encoding/json"
-	"fmt"
+	"bytes"
 	"io"
 	"sync"
 
@@ -24,26 +23,18 @@ type Circumstances struct {
 // NewRecord makes the record of a decision, and the disclosures of what is
 // sensitive in its request.
 func NewRecord(st *authority.State, q *Query, d aver.Decision, e *Evidence, c Circumstances) (*aver.Record, []string, error) {
-	request, omitted := minimise(st, q, e)
-	var disclosures []string
-	if sensitive := q.Policies(st).Sensitive(); len(sensitive) > 0 {
-		v, err := aver.ParseJSON(request, aver.Limits{Bytes: len(request)})
-		if err != nil {
-			return nil, nil, fmt.Errorf("minimised request: %w", err)
-		}
-		object, list, err := withhold(v.(map[string]any), sensitive, c.Random)
-		if err != nil {
-			return nil, nil, err
-		}
-		if disclosures = list; len(list) > 0 {
-			request = aver.AppendCanonical(request[:0], object)
-		}
+	w := encoders.Get().(*encoder)
+	defer encoders.Put(w)
+	omitted := w.minimise(st, q, e)
+	request, disclosures, err := withhold(w.kept, q.Policies(st).Sensitive(), c.Random)
+	if err != nil {
+		return nil, nil, err
 	}
 	return &aver.Record{
 		ID: c.ID, Kind: aver.KindDecision, Time: c.Time,
 		Semantics: aver.Semantics, Engine: policy.EngineVersion,
 		Authority: c.Head, Policies: st.PoliciesDigest(), PEP: c.PEP,
-		Request: request, Full: q.Request.Digest(), Omitted: omitted,
+		Request: bytes.Clone(request), Full: aver.Digest(w.full), Omitted: omitted,
 		Facts: e.Cite(st, q, &d), Decision: d, Salt: salt(), Token: q.token,
 	}, disclosures, nil
 }
@@ -56,25 +47,30 @@ func RetentionClass(st *authority.State, q *Query) string {
 	return st.RetentionClassOf(q.Request.Action.Name)
 }
 
-// encoder holds the bytes of an entry until the log has taken them.
-type encoder struct{ payload, leaf []byte }
+// encoder holds the bytes of a record while it is made, and those of its entry until
+// the log has taken them.
+type encoder struct{ full, kept, payload, leaf, private []byte }
 
-var encoders = sync.Pool{New: func() any { return &encoder{make([]byte, 0, 2048), make([]byte, 0, 256)} }}
+var encoders = sync.Pool{New: func() any { return &encoder{payload: make([]byte, 0, 2048), leaf: make([]byte, 0, 256)} }}
 
 // entry makes the log entry of a record of a retention class. It is valid until
 // the next.
-func (w *encoder) entry(r *aver.Record, class string, disclosures []string) (ledger.Entry, error) {
+func (w *encoder) entry(r *aver.Record, class string, disclosures []string) ledger.Entry {
 	w.payload = r.AppendCanonical(w.payload[:0])
 	leaf := aver.NewLeaf(r.Kind, r.ID, r.Time, w.payload)
 	leaf.Outcome, leaf.Class = &r.Decision.Outcome, class
 	w.leaf = leaf.AppendCanonical(w.leaf[:0])
 	e := ledger.Entry{Leaf: w.leaf, Payload: w.payload}
 	if len(disclosures) > 0 {
-		private, err := json.Marshal(disclosures)
-		if err != nil {
-			return e, fmt.Errorf("disclosures: %w", err)
+		w.private = append(w.private[:0], '[')
+		for i, d := range disclosures {
+			if i > 0 {
+				w.private = append(w.private, ',')
+			}
+			w.private = aver.AppendString(w.private, d)
 		}
-		e.Private = private
+		w.private = append(w.private, ']')
+		e.Private = w.private
 	}
-	return e, nil
+	return e
 }

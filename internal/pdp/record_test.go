@@ -122,6 +122,17 @@ func TestRecordIsMinimal(t *testing.T) {
 	}
 }
 
+// D2: of the parts of a request, too, a record keeps what policies can read.
+func TestRecordOfPartsIsMinimal(t *testing.T) {
+	w := newWorld(t, `permit (principal, action, resource) when { resource.amount < 100 };`)
+	r, _ := w.record(`{"subject":` + aliceJSON + `,"action":{"name":"pay"},"resource":{"type":"batch","id":"b"},
+		"context":{"parts":["x",{"id":"y","properties":{"amount":5,"iban":"DE"}},{"id":"z","properties":{"iban":"FR"}}]}}`)
+	const want = `"context":{"parts":["x",{"id":"y","properties":{"amount":5}},"z"]}`
+	if !bytes.Contains(r.Request, []byte(want)) || !slices.Equal(r.Omitted, []string{"resource.iban"}) {
+		t.Errorf("kept %s and omitted %q, want %s", r.Request, r.Omitted, want)
+	}
+}
+
 // D3: sensitive values stand in the record only as salted digests, and the
 // disclosures bring them back.
 func TestSensitiveValuesAreWithheld(t *testing.T) {
@@ -234,6 +245,9 @@ func TestMinimisedRequestDecidesTheSame(t *testing.T) {
 		r, _, err := pdp.NewRecord(w.st, q, d, evidence, pdp.Circumstances{Random: rand.Reader})
 		if err != nil {
 			rt.Fatal(err)
+		}
+		if r.Full != full.Digest() {
+			rt.Fatalf("the record of %s has the digest %s, want %s", aver.AppendCanonical(nil, full.JSON()), r.Full, full.Digest())
 		}
 		kept := request(t, string(r.Request))
 		again, evidenceAgain := pdp.Decide(w.st, pdp.NewQuery(kept), start+10_000, nil)

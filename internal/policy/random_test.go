@@ -392,7 +392,10 @@ func TestSieveKeepsWhatPruneKeeps(t *testing.T) {
 			kept, omitted := reads.Prune(rec, variable)
 			var gotOmitted []string
 			sieve := NewSieve([]ReadSet{reads, {}, reads}, variable != "context", []string{variable})
-			got, some := sieve.Append(nil, RecordToJSON(rec), nil, &gotOmitted, variable)
+			full, got, some := sieve.Append(nil, nil, RecordToJSON(rec), nil, &gotOmitted, variable)
+			if want := aver.AppendCanonical(nil, RecordToJSON(rec)); string(full) != string(want) {
+				t.Fatalf("%s: the whole is %s, want %s", variable, full, want)
+			}
 			slices.Sort(gotOmitted)
 			equal := slices.EqualFunc(gotOmitted, omitted, func(got string, want Path) bool { return got == string(want) })
 			want := aver.AppendCanonical(nil, RecordToJSON(kept))

@@ -170,52 +170,64 @@ func (s Sieve) With(names ...string) Sieve {
 	return s
 }
 
-// Append appends the canonical JSON of what the sieve keeps of object, with
-// some members replaced (nil: none), and tells whether that is
-// anything. Members that are null are left out, since to Cedar null is absent.
-// The paths of what else it leaves out, which begin with the variable, are
-// appended to omitted.
-func (s Sieve) Append(dst []byte, object, instead map[string]any, omitted *[]string, variable string) (out []byte, some bool) {
+// Append appends the canonical JSON of object to full, and to kept that of what
+// the sieve keeps, with other canonical JSON instead of some members (nil: none);
+// it tells whether that is anything. Members that are null are not kept, since to
+// Cedar null is absent. The paths of what else is not, which begin with the
+// variable, are appended to omitted.
+func (s Sieve) Append(full, kept []byte, object map[string]any, instead map[string][]byte, omitted *[]string, variable string) (f, k []byte, some bool) {
 	var room [64]byte
-	return s.append(dst, object, instead, omitted, append(room[:0], variable...))
+	return s.append(full, kept, object, instead, omitted, append(room[:0], variable...))
 }
 
-// append is Append for an object at a path, which has room for more.
-func (s Sieve) append(dst []byte, object, instead map[string]any, omitted *[]string, at []byte) (out []byte, some bool) {
-	start := len(dst)
-	dst = append(dst, '{')
+// append is Append for an object at a path.
+func (s Sieve) append(full, kept []byte, object map[string]any, instead map[string][]byte, omitted *[]string, path []byte) (f, k []byte, some bool) {
+	full, kept = append(full, '{'), append(kept, '{')
+	begin := len(kept)
 	whole := slices.ContainsFunc(s.nodes, func(n *readNode) bool { return n.whole })
 	var few [16]string
-	for _, name := range aver.AppendMemberNames(few[:0], object) {
+	for i, name := range aver.AppendMemberNames(few[:0], object) {
+		if i > 0 {
+			full = append(full, ',')
+		}
+		member := len(full)
+		full = append(aver.AppendString(full, name), ':')
+		colon := len(full)
+
 		value := object[name]
+		other, replaced := instead[name]
 		var inner map[string]any // if only some of the value is read
-		if other, replaced := instead[name]; replaced {
-			value = other
-		} else if !whole {
-			switch {
-			case value == nil:
-				continue
-			case slices.Contains(s.names, name):
-			case !s.reads(name):
-				*omitted = append(*omitted, string(appendElement(at, name)))
-				continue
-			default:
-				if inner, _ = value.(map[string]any); isEscape(inner) {
-					inner = nil
-				}
+		switch {
+		case whole, replaced:
+		case value == nil:
+			full = append(full, "null"...)
+			continue
+		case slices.Contains(s.names, name):
+		case !s.reads(name):
+			full = aver.AppendCanonical(full, value)
+			*omitted = append(*omitted, string(appendElement(path, name)))
+			continue
+		default:
+			if inner, _ = value.(map[string]any); isEscape(inner) {
+				inner = nil
 			}
 		}
-		if len(dst) > start+1 {
-			dst = append(dst, ',')
+		if len(kept) > begin {
+			kept = append(kept, ',')
 		}
-		dst = append(aver.AppendString(dst, name), ':')
 		if inner != nil {
-			dst, _ = s.below(name).append(dst, inner, nil, omitted, appendElement(at, name))
+			kept = append(kept, full[member:]...)
+			full, kept, _ = s.below(name).append(full, kept, inner, nil, omitted, appendElement(path, name))
+			continue
+		}
+		full = aver.AppendCanonical(full, value)
+		if replaced {
+			kept = append(append(kept, full[member:colon]...), other...)
 		} else {
-			dst = aver.AppendCanonical(dst, value)
+			kept = append(kept, full[member:]...)
 		}
 	}
-	return append(dst, '}'), len(dst) > start+1
+	return append(full, '}'), append(kept, '}'), len(kept) > begin
 }
 
 // reads tells whether the member of that name, or some of it, is read.
