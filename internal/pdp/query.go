@@ -67,6 +67,9 @@ type queryPart struct {
 	claims types.Record // they stand in for the resource's of the same name
 }
 
+// undivided is the parts of a request that names none.
+var undivided = []queryPart{{}}
+
 // NewQuery converts a request. What is wrong with it is kept in the query (see
 // [Query.Err]), and [Decide] denies such a query.
 func NewQuery(req *aver.Request) *Query {
@@ -156,6 +159,7 @@ func (q *Query) convert() *aver.RequestError {
 	q.subjectClaims = record("/subject/properties", "subject", req.Subject.Properties)
 	q.resourceClaims = record("/resource/properties", "resource", req.Resource.Properties)
 	if policy.Plain(req.Context) {
+		q.context = make([]contextMember, 0, len(req.Context))
 		for name, v := range req.Context {
 			if v != nil {
 				q.context = append(q.context, contextMember{name: types.String(name), json: v})
@@ -169,7 +173,7 @@ func (q *Query) convert() *aver.RequestError {
 	q.actionClaims = record("/action/properties", "action", req.Action.Properties)
 	parts := req.Parts()
 	if parts == nil {
-		q.parts = []queryPart{{}}
+		q.parts = undivided
 	}
 	for i, p := range parts {
 		q.parts = append(q.parts, queryPart{p.ID, record("/context/parts/"+strconv.Itoa(i)+"/properties", "part", p.Properties)})

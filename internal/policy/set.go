@@ -93,7 +93,7 @@ type Result struct {
 	// Decision is Cedar's: allow if a permit and no forbid holds.
 	Decision types.Decision
 	// Reasons are the determining policies: the forbids that hold, else the
-	// permits that hold.
+	// permits that hold. The slice may be shared and must not be changed.
 	Reasons []*Rule
 	// Errors are the policies whose evaluation failed. Cedar passes over them.
 	Errors []RuleError
@@ -183,15 +183,16 @@ func (g *group) evaluate(entities types.EntityGetter, req types.Request) Result 
 	decision, diag := cedar.Authorize(g, entities, req)
 	res := Result{Decision: decision, Candidates: rules, reads: g.reads, group: g.id}
 	// Both lists of the diagnostic are in the order of the candidates.
-	if len(diag.Reasons) > 0 {
-		res.Reasons = make([]*Rule, 0, len(diag.Reasons))
-		i := 0
-		for _, reason := range diag.Reasons {
-			for rules[i].ID != string(reason.PolicyID) {
-				i++
-			}
-			res.Reasons = append(res.Reasons, rules[i])
+	i := 0
+	for _, reason := range diag.Reasons {
+		for rules[i].ID != string(reason.PolicyID) {
 			i++
+		}
+		i++
+		if len(diag.Reasons) == 1 {
+			res.Reasons = rules[i-1 : i : i]
+		} else {
+			res.Reasons = append(res.Reasons, rules[i-1])
 		}
 	}
 	if len(diag.Errors) > 0 {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cedar-policy/cedar-go/types"
 )
@@ -67,7 +68,23 @@ func PlainValue(v any) types.Value {
 // plainRecord converts an object that holds nothing out of the ordinary: no
 // escapes, no problems.
 func plainRecord(m map[string]any, depth int) (types.Record, bool) {
-	out := make(types.RecordMap, len(m))
+	if len(m) > maxScratch {
+		return fillPlain(make(types.RecordMap, len(m)), m, depth)
+	}
+	out := scratch.Get().(types.RecordMap)
+	r, ok := fillPlain(out, m, depth)
+	clear(out)
+	scratch.Put(out)
+	return r, ok
+}
+
+// scratch holds maps of which records are made, since records copy them: empty,
+// and no larger than a Go map is without tables, which would be copied whole.
+var scratch = sync.Pool{New: func() any { return make(types.RecordMap, maxScratch) }}
+
+const maxScratch = 8
+
+func fillPlain(out types.RecordMap, m map[string]any, depth int) (types.Record, bool) {
 	for name, v := range m {
 		if v == nil {
 			continue
