@@ -43,10 +43,11 @@ type Known struct {
 // Look looks up what is registered of an identity or entity.
 func (s *State) Look(uid types.EntityUID) Known {
 	ref := aver.Ref{Type: string(uid.Type), ID: string(uid.ID)}
-	if i, ok := s.identities.get(ref); ok {
+	shard := shardOf(ref)
+	if i, ok := s.identities.getIn(shard, ref); ok {
 		return Known{&i.entity, &i.Event, i}
 	}
-	if e, ok := s.entities.get(ref); ok {
+	if e, ok := s.entities.getIn(shard, ref); ok {
 		return Known{Entity: &e.entity, Event: &e.Event}
 	}
 	return Known{}

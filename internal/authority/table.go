@@ -21,12 +21,15 @@ var seed = maphash.MakeSeed()
 
 func shardOf[K comparable](key K) uint64 { return maphash.Comparable(seed, key) % shardCount }
 
-func (t *table[K, V]) get(key K) (V, bool) {
+func (t *table[K, V]) get(key K) (V, bool) { return t.getIn(shardOf(key), key) }
+
+// getIn is get for those who look into several tables, of which a key is in the same shard.
+func (t *table[K, V]) getIn(shard uint64, key K) (V, bool) {
 	if t.shards == nil {
 		var none V
 		return none, false
 	}
-	v, ok := t.shards[shardOf(key)][key]
+	v, ok := t.shards[shard][key]
 	return v, ok
 }
 

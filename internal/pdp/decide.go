@@ -119,6 +119,7 @@ func (d *decider) resolveGrants() {
 		fault(aver.ReasonChainTooLong, "", fmt.Sprintf("%d grants, at most %d", len(ids), aver.MaxChain))
 		return
 	}
+	d.chain = make([]*authority.Grant, 0, len(ids))
 	seen := func(r aver.Ref) bool { // as one who gave a grant; a chain is short
 		return slices.ContainsFunc(d.chain, func(g *authority.Grant) bool { return g.From == r })
 	}
@@ -148,7 +149,6 @@ func (d *decider) resolveGrants() {
 			fault(aver.ReasonChainLoop, id, g.From.String())
 		}
 		d.chain = append(d.chain, g)
-		d.evidence.grant(g)
 		if hops := len(ids) - 1 - i; hops > g.Depth {
 			fault(aver.ReasonChainTooLong, id, fmt.Sprintf("%d further hops, at most %d", hops, g.Depth))
 		}
@@ -165,6 +165,8 @@ func (d *decider) resolveGrants() {
 	if len(ids) == 0 {
 		return
 	}
+	d.evidence.grants = d.chain
+	d.evidence.others = make([]policy.ReadSet, 0, len(ids))
 	if before != nil && at != d.q.Request.Subject.Ref {
 		fault(aver.ReasonChainBroken, before.ID, fmt.Sprintf("it was given to %s, not to %s", at, d.q.Request.Subject.Ref))
 	}

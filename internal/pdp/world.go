@@ -42,8 +42,6 @@ func (e *Evidence) mayReadAt(path []string) bool {
 		slices.ContainsFunc(e.results, func(r policy.Result) bool { return r.Reads().ContainsElements(path) })
 }
 
-func (e *Evidence) grant(g *authority.Grant) { e.grants = append(e.grants, g) }
-
 // Fact is an entity that was looked up in the authority state. Event is the index
 // of the event that last set it; nil: nothing is registered about it.
 type Fact struct {
