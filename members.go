@@ -364,7 +364,7 @@ func (l *Leaf) read(m *members) {
 // without the rest of the record. It is false of payloads that do not begin with
 // one, as canonical ones do.
 func CitedAuthority(payload []byte) (head TreeHead, ok bool) {
-	const usual = 256 // bytes; enough for the hash and the number
+	const usual = 128 // bytes; enough for the hash and the number
 	for _, n := range []int{min(len(payload), usual), len(payload)} {
 		m := readMembers(payload[:n])
 		if !m.next("authority") {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 )
 
 // Semantics names the rules by which a decision follows from state, request and
@@ -189,12 +190,20 @@ func (r *Record) complete(payload []byte) (request any, err error) {
 		return nil, fmt.Errorf("request: %w", err)
 	}
 	r.Decision.complete(request)
-	canonical := AppendCanonical(make([]byte, 0, len(payload)), request)
-	if !bytes.Equal(canonical, r.Request) || !bytes.Equal(r.AppendCanonical(canonical[:0]), payload) {
+	again := writtenAgain.Get().(*[]byte)
+	defer writtenAgain.Put(again)
+	*again = AppendCanonical((*again)[:0], request)
+	canonical := bytes.Equal(*again, r.Request)
+	*again = r.AppendCanonical((*again)[:0])
+	if !canonical || !bytes.Equal(*again, payload) {
 		return nil, fmt.Errorf("it is not in the canonical form")
 	}
 	return request, nil
 }
+
+// writtenAgain holds what records are compared with: as much as all else that reading
+// one takes.
+var writtenAgain = sync.Pool{New: func() any { return new([]byte) }}
 
 // AppendCanonical appends the record's canonical bytes (RFC 8785), its payload.
 // Request must be canonical already.

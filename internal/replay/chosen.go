@@ -30,6 +30,6 @@ func (s *States) Decide(e ledger.Indexed) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	d, err := (&run{states: s.states}).decide(e, version)
+	d, err := (&run{states: s.states}).decide(e, version, nil)
 	return d.Result, err
 }

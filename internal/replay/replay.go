@@ -239,6 +239,7 @@ type run struct {
 
 func (r *run) decideAll(c *chunk) ([]decided, error) {
 	out := make([]decided, 0, len(c.entries))
+	scratch := make([]byte, 0, 16<<10)
 	for i, e := range c.entries {
 		if isActivity(e.Entry) && (r.o.whatIf() || r.o.Only != nil) {
 			continue
@@ -248,7 +249,7 @@ func (r *run) decideAll(c *chunk) ([]decided, error) {
 		if isActivity(e.Entry) {
 			d.activity, err = r.judge(e)
 		} else {
-			d, err = r.decide(e, c.versions[i])
+			d, err = r.decide(e, c.versions[i], scratch)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("decision log, entry %d: %w", e.Index, err)
@@ -260,8 +261,9 @@ func (r *run) decideAll(c *chunk) ([]decided, error) {
 	return out, nil
 }
 
-// decide decides one record again. Only a log that can't be read is an error.
-func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
+// decide decides one record again. Only a log that can't be read is an error. Scratch is
+// room for what is compared, and may be nil.
+func (r *run) decide(e ledger.Indexed, version *version, scratch []byte) (decided, error) {
 	if e.Erased && r.o.Only != nil {
 		return decided{passed: true}, nil // nobody can tell whether it is one of them
 	}
@@ -333,8 +335,7 @@ func (r *run) decide(e ledger.Indexed, version *version) (decided, error) {
 			out.Difference = append(out.Difference, fmt.Sprintf("retention class: recorded %q, again %q", leaf.Class, class))
 		}
 	}
-	both := make([]byte, 0, 2*len(e.Payload))
-	before := record.Decision.AppendCanonical(both)
+	before := record.Decision.AppendCanonical(scratch)
 	after := again.AppendCanonical(before[len(before):])
 	if !bytes.Equal(before, after) {
 		out.Difference = append(out.Difference, differences("decision", before, after)...)
