@@ -18,13 +18,13 @@ import (
 
 const (
 	maxBatch  = 8192                   // entries in one transaction
-	pollEvery = 200 * time.Millisecond // how often Run looks for more
+	pollEvery = 300 * time.Millisecond // how often Run looks for more
 	retryIn   = 5 * time.Second        // after a failure, how long Run waits
 
 	// While decisions are made, Run works little at a time and rests the longer the
 	// more there are: they need the processors more, and there is the time afterwards
 	// to catch up.
-	fewEntries = 1024 // in one transaction meanwhile
+	fewEntries = 2048 // in one transaction meanwhile
 	manyMade   = 6000 // decisions/s
 	restIdle   = 1    // how often as long as it worked it rests when none are made,
 	restFew    = 4    // when some are,
