@@ -51,8 +51,8 @@ func (v *verifier) listTiles() (*tileFiles, error) {
 		return nil
 	})
 	if stored > 0 {
-		v.note(bundleDir, -1, 0, "%d entry bundles, stored by an earlier version of Aver, were not checked, since nothing reads them; "+
-			"the next start removes them", stored)
+		v.note(bundleDir, -1, 0, "entry bundles that an earlier version of Aver has stored (%d) were not checked, since nothing reads "+
+			"them; the next start removes them", stored)
 	}
 	return tiles, err
 }
