@@ -100,21 +100,44 @@ func (d *decider) context(principal types.EntityUID, identity *authority.Identit
 		inAver, _ = context.Get("aver")
 	} else {
 		if vouched == nil {
-			vouched = types.RecordMap{}
+			vouched = d.members()
 		}
 		if r.aver.Has(policy.AverActor) {
 			vouched["actor"] = d.actorRecord(principal, identity)
 		}
 		role.Put(vouched, r.aver)
-		inAver = types.NewRecord(vouched)
+		inAver = d.record(vouched)
 	}
-	m := make(types.RecordMap, len(r.sent)+1)
+	m := d.members()
 	for _, member := range r.sent {
 		m[member.name] = member.value
 	}
 	m["aver"] = inAver
-	return types.NewRecord(m)
+	return d.record(m)
 }
+
+// members returns an empty map for the members of a record.
+func (d *decider) members() types.RecordMap {
+	m := d.spare
+	if d.spare = nil; m == nil {
+		m = make(types.RecordMap, fewMembers)
+	}
+	return m
+}
+
+// record makes a record, which copies the map: it serves again, unless it has
+// grown, since then each copy would be as large.
+func (d *decider) record(m types.RecordMap) types.Record {
+	r := types.NewRecord(m)
+	if len(m) <= fewMembers {
+		clear(m)
+		d.spare = m
+	}
+	return r
+}
+
+// fewMembers is how many members a map of Go holds at its smallest.
+const fewMembers = 8
 
 // vouched is what a reader can read in context.aver besides the actor and its
 // role; nil if nothing.
@@ -122,7 +145,7 @@ func (d *decider) vouched(principal types.EntityUID, chain []link, part queryPar
 	var m types.RecordMap
 	put := func(name types.String, value types.Value) {
 		if m == nil {
-			m = make(types.RecordMap, 8)
+			m = d.members()
 		}
 		m[name] = value
 	}
@@ -130,7 +153,10 @@ func (d *decider) vouched(principal types.EntityUID, chain []link, part queryPar
 		put("now", types.NewDatetimeFromMillis(int64(d.now)))
 	}
 	if r.aver.Has(policy.AverAction) {
-		put("action", d.q.actionRecord())
+		if d.action.Len() == 0 {
+			d.action = d.q.actionRecord()
+		}
+		put("action", d.action)
 	}
 	if r.aver.Has(policy.AverOrigin) {
 		origin := principal

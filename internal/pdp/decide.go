@@ -87,6 +87,8 @@ type decider struct {
 	byGrants   reader
 	apart      bool               // grants read what the others do not, so that their requests are made apart
 	reads      policy.AverMembers // of either
+	action     types.Record       // context.aver.action; empty: not made yet
+	spare      types.RecordMap    // see members
 }
 
 // actorOf says what is known of the acting party.
