@@ -293,6 +293,7 @@ func (l *loaded) scan(fsys disk.FS, dir string, it item, later []item) error {
 	s := &seg{Header: it.header, name: it.name, end: l.size, last: l.link}
 	next := nextHeader(later)
 	scan := segment.NewScanner(f, it.size, segment.RawHeaderSize, l.size, l.link)
+	scan.Reuse()
 	lastGroup := l.size
 	for {
 		if next != nil && scan.Index() == next.Base && scan.Link() == next.Prev {

@@ -183,6 +183,7 @@ func (l *Log) copySealed(s *seg, end uint64, in, out disk.File) error {
 		return err
 	}
 	scan := segment.NewScanner(in, size, segment.RawHeaderSize, s.Base, s.Prev)
+	scan.Reuse()
 	for scan.Index() < end {
 		begun, size := time.Now(), l.head.Load().size
 		if !scan.Next() {

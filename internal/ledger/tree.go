@@ -51,7 +51,7 @@ type edge struct {
 	levels [][]tlog.Hash
 }
 
-// append adds a leaf. It calls full for each tile that becomes complete, lowest level first.
+// append adds a leaf. It calls full for each tile that becomes complete, lowest level first; full must not keep hashes.
 func (e *edge) append(h tlog.Hash, full func(level int, n uint64, hashes []tlog.Hash)) {
 	e.size++
 	for level := 0; ; level++ {
@@ -64,7 +64,7 @@ func (e *edge) append(h tlog.Hash, full func(level int, n uint64, hashes []tlog.
 		}
 		full(level, e.size>>(tileHeight*(level+1))-1, e.levels[level])
 		h = segment.Root(e.levels[level])
-		e.levels[level] = nil // given away
+		e.levels[level] = e.levels[level][:0]
 	}
 }
 

@@ -98,8 +98,9 @@ type Scanner struct {
 	off    int64 // of the next group
 	index  uint64
 	link   tlog.Hash
-	window []byte // a piece of the file; never reused, so that contents stay valid
+	window []byte // a piece of the file
 	start  int64  // its offset
+	reuse  bool   // the window's memory; else contents stay valid
 
 	group   Group
 	content []byte
@@ -122,6 +123,9 @@ func NewScanner(r io.ReaderAt, size, off int64, index uint64, link tlog.Hash) *S
 func ResumeScanner(r io.ReaderAt, size, off int64) *Scanner {
 	return &Scanner{r: r, size: size, off: off, resumed: true}
 }
+
+// Reuse makes the scanner read into the same memory again and again: contents are valid until the next call of Next only.
+func (s *Scanner) Reuse() { s.reuse = true }
 
 // Next advances to the next group and reports whether there is one.
 func (s *Scanner) Next() bool {
@@ -169,7 +173,7 @@ func (s *Scanner) Next() bool {
 // Group is the header of the current group.
 func (s *Scanner) Group() Group { return s.group }
 
-// Content holds the records of the current group; it stays valid.
+// Content holds the records of the current group; it stays valid, unless Reuse was called.
 func (s *Scanner) Content() []byte { return s.content }
 
 // Offset is where the next group begins, in bytes.
@@ -287,7 +291,11 @@ func (s *Scanner) view(off int64, n int) ([]byte, bool) {
 			s.fail(io.ErrUnexpectedEOF)
 			return nil, false
 		}
-		w := make([]byte, want)
+		w := s.window[:0]
+		if !s.reuse || int64(cap(w)) < want {
+			w = make([]byte, want)
+		}
+		w = w[:want]
 		if m, err := s.r.ReadAt(w, off); err != nil && !(err == io.EOF && m == len(w)) {
 			s.fail(err)
 			return nil, false
