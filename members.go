@@ -57,7 +57,7 @@ func (m *members) closing(at int) int {
 		}
 		i += n
 		before := m.text[at+1 : i]
-		if (len(before)-len(strings.TrimRight(before, `\`)))%2 == 0 {
+		if escapes := len(before) - len(strings.TrimRight(before, `\`)); escapes%2 == 0 {
 			return i
 		}
 	}
