@@ -59,7 +59,7 @@ func BenchmarkDecideAndRecord(b *testing.B) {
 func BenchmarkRecord(b *testing.B) {
 	sensitive := newWorld(b, "")
 	bundle, err := policy.Load(map[string][]byte{
-		"bundle.yaml": []byte("name: test\nsensitive: [context.ip]\n"),
+		"bundle.yaml": []byte("name: test\nsensitive: [context.ip, context.email, resource.iban]\n"),
 		"main.cedar":  []byte(`permit (principal, action == Action::"pay", resource) when { resource.amount < 100 && context.ip like "10.*" };`),
 	}, "test")
 	if err != nil {

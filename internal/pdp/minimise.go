@@ -1,6 +1,7 @@
 package pdp
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -89,7 +90,15 @@ func reduceParts(parts []aver.Part, s policy.Sieve, omitted *[]string) []byte {
 // replaced by a salted digest in the "_sd" list of its object, and stands in a
 // disclosure (RFC 9901). What it returns may be written over the request.
 func withhold(request []byte, sensitive []policy.Path, random io.Reader) (out []byte, disclosures []string, err error) {
-	if len(sensitive) == 0 {
+	var paths [][]string
+	var room [64]byte
+	for _, p := range sensitive {
+		path := p.Elements()
+		if bytes.Contains(request, append(aver.AppendString(room[:0], path[len(path)-1]), ':')) {
+			paths = append(paths, path)
+		}
+	}
+	if len(paths) == 0 {
 		return request, nil, nil
 	}
 	v, err := aver.ParseJSON(request, aver.Limits{Bytes: len(request)})
@@ -98,10 +107,9 @@ func withhold(request []byte, sensitive []policy.Path, random io.Reader) (out []
 	}
 	object := v.(map[string]any)
 	w := withholder{random: random}
-	for _, p := range sensitive {
-		elements := p.Elements()
+	for _, path := range paths {
 		place := []string{"context"}
-		switch elements[0] {
+		switch path[0] {
 		case "principal":
 			place = []string{"subject", "properties"}
 		case "action":
@@ -111,12 +119,12 @@ func withhold(request []byte, sensitive []policy.Path, random io.Reader) (out []
 			context, _ := object["context"].(map[string]any)
 			parts, _ := context["parts"].([]any)
 			for _, part := range parts {
-				if err := w.move(part, append(place[1:2:2], elements[1:]...)); err != nil {
+				if err := w.move(part, append(place[1:2:2], path[1:]...)); err != nil {
 					return nil, nil, err
 				}
 			}
 		}
-		if err := w.move(object, append(place, elements[1:]...)); err != nil {
+		if err := w.move(object, append(place, path[1:]...)); err != nil {
 			return nil, nil, err
 		}
 	}
