@@ -66,6 +66,9 @@ func BenchmarkRecord(b *testing.B) {
 		b.Fatal(err)
 	}
 	sensitive.publish(bundle)
+	limited := newWorld(b, payPolicies)
+	limited.agent("bot", nil)
+	limited.grant(aver.Grant{ID: "g1", From: alice, To: bot, Limits: &aver.GrantLimits{Uses: 1000, Sums: []aver.SumLimit{{Attribute: "resource.amount", Max: 1000}}}})
 	single := pay(aliceJSON, 50, `"mfa":true,"ip":"10.1.2.3"`)
 	for _, c := range []struct {
 		name, text string
@@ -73,6 +76,7 @@ func BenchmarkRecord(b *testing.B) {
 	}{
 		{"single", single, chainWorld(b)},
 		{"two-hop", twoHops, chainWorld(b)},
+		{"limited", pay(botJSON, 50, `"delegation":["g1"]`), limited},
 		{"sensitive", single, sensitive},
 	} {
 		b.Run(c.name, func(b *testing.B) {
