@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"time"
 
 	"github.com/aver-authz/aver/internal/ledger/segment"
 )
@@ -101,14 +100,12 @@ func (l *Log) removeLeft() error {
 // the other.
 func (l *Log) rewrite(ctx context.Context, s *seg, edit func(uint64, Entry) ([]byte, bool)) error {
 	changes := false
-	begun, size := time.Now(), l.head.Load().size
+	pacer := l.pace()
 	pace := func() error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := l.pace(begun, size)
-		begun, size = time.Now(), l.head.Load().size
-		return err
+		return pacer.rest()
 	}
 	for e, err := range l.Entries(s.Base, s.end) {
 		if err != nil {

@@ -11,10 +11,10 @@ type rhythm struct {
 
 // expect tells how many entries to wait for and how long at most, when the last group was of so many entries and others
 // came while it was written: who was answered may ask again at once, as every caller does that has the next request at
-// hand. To wait is worth it while entries come faster than the disk syncs, since each that comes along saves a sync; who
+// hand. To wait is worth it while several entries come in the time of a sync, since each that comes along saves one; who
 // is alone never waits.
 func (r *rhythm) expect(last, waiting int) (entries int, patience time.Duration) {
-	if r.pace > r.sync {
+	if 2*r.pace > r.sync {
 		return 0, 0
 	}
 	entries = min(last+waiting, gatherMost)

@@ -16,8 +16,8 @@ func TestExpectWaitsOnlyWhereASyncIsSaved(t *testing.T) {
 		patience      time.Duration
 	}{
 		{"entries come faster than a sync", 200 * us, 50 * us, 12, 4, 16, 1600 * us},
-		{"alone", 200 * us, 150 * us, 1, 0, 1, 300 * us},
-		{"seldom", 200 * us, 500 * us, 3, 2, 0, 0},
+		{"alone", 200 * us, 90 * us, 1, 0, 1, 180 * us},
+		{"seldom", 200 * us, 101 * us, 3, 2, 0, 0},
 		{"a crowd", 200 * us, us, 1000, 0, gatherMost, 512 * us},
 		{"a slow disk", 9000 * us, 800 * us, 40, 10, 50, gatherFor},
 	} {

@@ -148,7 +148,7 @@ func (l *Log) create(seq uint64, size, need int64, hurry <-chan struct{}) (prepa
 }
 
 // prepareStep is how many zeros are written and synced at a time, in bytes: for so long groups wait for the disk.
-const prepareStep = 256 << 10
+const prepareStep = 128 << 10
 
 func (l *Log) createSized(seq uint64, size int64, hurry <-chan struct{}) (p prepared, err error) {
 	name := segmentName(seq, rawSuffix)
@@ -188,7 +188,7 @@ func (l *Log) createSized(seq uint64, size int64, hurry <-chan struct{}) (p prep
 			return prepared{}, ErrClosed
 		case <-hurry:
 			hurry = nil
-		case <-time.After(4 * time.Since(begun)):
+		case <-time.After(restTimes * time.Since(begun)):
 		}
 	}
 	if err := l.fs.Rename(tmp, l.path(name)); err != nil {

@@ -184,8 +184,8 @@ func (l *Log) copySealed(s *seg, end uint64, in, out disk.File) error {
 	}
 	scan := segment.NewScanner(in, size, segment.RawHeaderSize, s.Base, s.Prev)
 	scan.Reuse()
+	pacer := l.pace()
 	for scan.Index() < end {
-		begun, size := time.Now(), l.head.Load().size
 		if !scan.Next() {
 			if scan.Err() != nil {
 				return corrupt(s.name, scan.Err())
@@ -203,7 +203,7 @@ func (l *Log) copySealed(s *seg, end uint64, in, out disk.File) error {
 			}
 		}
 		w.EndGroup(scan.Group().Count)
-		if err := l.pace(begun, size); err != nil {
+		if err := pacer.rest(); err != nil {
 			return err
 		}
 	}
@@ -213,31 +213,46 @@ func (l *Log) copySealed(s *seg, end uint64, in, out disk.File) error {
 // maxUnsealed is how many segments may wait for the sealer before it hurries.
 const maxUnsealed = 16
 
-// pace lets those go first who wait for an answer: while entries are being committed, the sealer rests four times as
-// long as it has worked, unless much waits for it. begun is when it began to work, size what the log's size was then.
-// It returns ErrClosed if the log is being closed.
-func (l *Log) pace(begun time.Time, size uint64) error {
+// pacer lets those go first who wait for an answer: whoever works in the background calls rest as often as it can.
+type pacer struct {
+	l     *Log
+	begun time.Time // to work
+	size  uint64    // of the log then
+}
+
+// pace begins to work in the background.
+func (l *Log) pace() *pacer { return &pacer{l, time.Now(), l.head.Load().size} }
+
+const (
+	workAtOnce = 200 * time.Microsecond // how long is worked without a rest
+	restTimes  = 4                      // how often as long the rest is
+)
+
+// rest rests after some work, if entries were committed meanwhile and not too many segments wait for the sealer. It
+// returns ErrClosed if the log is being closed.
+func (p *pacer) rest() error {
 	select {
-	case <-l.closing:
+	case <-p.l.closing:
 		return ErrClosed
 	default:
 	}
-	if l.head.Load().size == size {
+	worked := time.Since(p.begun)
+	if worked < workAtOnce || p.l.head.Load().size == p.size {
 		return nil
 	}
 	unsealed := 0
-	for _, s := range *l.segs.Load() {
+	for _, s := range *p.l.segs.Load() {
 		if s.sealed == nil {
 			unsealed++
 		}
 	}
-	if unsealed > maxUnsealed {
-		return nil
+	if unsealed <= maxUnsealed {
+		select {
+		case <-p.l.closing:
+			return ErrClosed
+		case <-time.After(restTimes * min(worked, 20*workAtOnce)):
+		}
 	}
-	select {
-	case <-l.closing:
-		return ErrClosed
-	case <-time.After(4 * time.Since(begun)):
-		return nil
-	}
+	p.begun, p.size = time.Now(), p.l.head.Load().size
+	return nil
 }
