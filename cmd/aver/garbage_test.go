@@ -1,0 +1,15 @@
+package main
+
+import "testing"
+
+// Little is kept: garbage may be four times as much. Much is kept: no more than as much again.
+func TestGarbageIsBoundedByWhatIsKept(t *testing.T) {
+	for _, c := range []struct {
+		kept uint64
+		want int
+	}{{0, 400}, {10 << 20, 400}, {64 << 20, 400}, {128 << 20, 200}, {256 << 20, 100}, {8 << 30, 100}} {
+		if got := garbagePercent(c.kept); got != c.want {
+			t.Errorf("%d MB kept: %d percent, want %d", c.kept>>20, got, c.want)
+		}
+	}
+}
