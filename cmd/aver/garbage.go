@@ -21,7 +21,7 @@ func collectSeldom() {
 const (
 	mostGarbage  = 400       // percent of what is kept, which Go then lets the garbage grow to
 	leastGarbage = 100       // Go's own
-	someGarbage  = 256 << 20 // bytes that are always worth it
+	someGarbage  = 512 << 20 // bytes that are always worth it
 )
 
 // garbagePercent is how much garbage there may be, in percent of the bytes that are kept.

@@ -7,7 +7,7 @@ func TestGarbageIsBoundedByWhatIsKept(t *testing.T) {
 	for _, c := range []struct {
 		kept uint64
 		want int
-	}{{0, 400}, {10 << 20, 400}, {64 << 20, 400}, {128 << 20, 200}, {256 << 20, 100}, {8 << 30, 100}} {
+	}{{0, 400}, {10 << 20, 400}, {128 << 20, 400}, {256 << 20, 200}, {512 << 20, 100}, {8 << 30, 100}} {
 		if got := garbagePercent(c.kept); got != c.want {
 			t.Errorf("%d MB kept: %d percent, want %d", c.kept>>20, got, c.want)
 		}
