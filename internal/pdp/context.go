@@ -1,8 +1,6 @@
 package pdp
 
 import (
-	"slices"
-
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/aver-authz/aver"
@@ -14,8 +12,8 @@ import (
 // is made for them.
 type reader struct {
 	aver policy.AverMembers
-	sent []contextMember // what they can read of what was sent
-	same types.Record    // the context, where they can read nothing that differs between frames; empty: not made yet
+	sent []types.Value // what they can read of the query's context, each in its place there; nil: nothing
+	same types.Record  // the context, where they can read nothing that differs between frames; empty: not made yet
 }
 
 // Members of context.aver: what depends on the principal and its role alone, and
@@ -25,23 +23,32 @@ const (
 	differs = ofActor | policy.AverOrigin | policy.AverChain | policy.AverHops | policy.AverPurpose | policy.AverPart | policy.AverSignals
 )
 
-// add adds what other evaluations can read.
+// add adds what other evaluations can read. Callers may send thousands of members,
+// so each is found by its place.
 func (r *reader) add(q *Query, reads policy.ContextReads) {
 	r.aver |= reads.Aver()
-	for _, m := range q.context {
-		if reads.Reads(string(m.name)) && !r.has(m.name) {
-			r.sent = append(r.sent, m.made())
+	for i, m := range q.context {
+		if !reads.Reads(string(m.name)) || r.has(i) {
+			continue
 		}
+		if r.sent == nil {
+			r.sent = make([]types.Value, len(q.context))
+		}
+		r.sent[i] = m.made()
 	}
 }
 
-func (r *reader) has(name types.String) bool {
-	return slices.ContainsFunc(r.sent, func(m contextMember) bool { return m.name == name })
-}
+// has tells whether a reader can read the i-th member of what was sent.
+func (r *reader) has(i int) bool { return r.sent != nil && r.sent[i] != nil }
 
 // covers tells whether a reader can read all that another can.
 func (r *reader) covers(other *reader) bool {
-	return r.aver.Has(other.aver) && !slices.ContainsFunc(other.sent, func(m contextMember) bool { return !r.has(m.name) })
+	for i := range other.sent {
+		if other.has(i) && !r.has(i) {
+			return false
+		}
+	}
+	return r.aver.Has(other.aver)
 }
 
 // readContext finds out what of the context evaluations can read: those of the
@@ -109,8 +116,10 @@ func (d *decider) context(principal types.EntityUID, identity *authority.Identit
 		inAver = d.record(vouched)
 	}
 	m := d.members()
-	for _, member := range r.sent {
-		m[member.name] = member.value
+	for i, value := range r.sent {
+		if value != nil {
+			m[d.q.context[i].name] = value
+		}
 	}
 	m["aver"] = inAver
 	return d.record(m)

@@ -41,18 +41,18 @@ type contextMember struct {
 	value types.Value // nil: json is to be converted
 }
 
-func (m contextMember) made() contextMember {
+func (m contextMember) made() types.Value {
 	if m.value == nil {
-		m.value = policy.PlainValue(m.json)
+		return policy.PlainValue(m.json)
 	}
-	return m
+	return m.value
 }
 
 // contextRecord is the context as it was sent.
 func (q *Query) contextRecord() types.Record {
 	m := make(types.RecordMap, len(q.context))
 	for _, member := range q.context {
-		m[member.name] = member.made().value
+		m[member.name] = member.made()
 	}
 	return types.NewRecord(m)
 }
