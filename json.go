@@ -86,10 +86,13 @@ func ParseJSON(text []byte, limits Limits) (any, error) {
 		return nil, err
 	}
 	v, err := p.value(1)
+	if err == nil {
+		err = p.end()
+	}
 	if err != nil {
 		return nil, err
 	}
-	return v, p.end()
+	return v, nil
 }
 
 // begin takes a text up to where its value should stand.

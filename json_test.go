@@ -147,6 +147,9 @@ func TestParseJSONRefuses(t *testing.T) {
 			if !errors.As(err, &got) {
 				t.Fatalf("ParseJSON(%q) = %v, %v; want a *JSONError", c.text, v, err)
 			}
+			if v != nil {
+				t.Errorf("ParseJSON(%q) = %v, and yet it is refused", c.text, v)
+			}
 			want := JSONError{c.offset, c.line, c.column, c.path, c.reason}
 			if *got != want {
 				t.Errorf("ParseJSON(%q)\n got %+v\nwant %+v", c.text, *got, want)
