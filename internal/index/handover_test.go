@@ -129,6 +129,9 @@ func (r *recording) request() *aver.Request {
 	if r.random.IntN(4) == 0 {
 		text = strings.Replace(text, `["g"]`, `["g","h"]`, 1)
 	}
+	if r.random.IntN(50) == 0 { // chance makes few that escalate
+		text = `{"subject":{"type":"user","id":"alice"},"action":{"name":"pay"},"resource":{"type":"payment","id":"r","properties":{"amount":700}},"context":{"mfa":true}}`
+	}
 	v, err := aver.ParseJSON([]byte(text), aver.Limits{})
 	if err != nil {
 		r.t.Fatal(err, text)
