@@ -79,10 +79,12 @@ func (h *Handover) stop() {
 // forget lets go of entries up to an index, and takes none of them any more: they may have been erased, which only the
 // log tells.
 func (h *Handover) forget(end uint64) {
+	h.mu.Lock()
+	h.start = max(h.start, end) // first, so that none comes in behind collect
+	h.mu.Unlock()
 	h.collect()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.start = max(h.start, end)
 	h.held = slices.DeleteFunc(h.held, func(it handed) bool {
 		if it.ticket.Index() >= end {
 			return false

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -353,5 +354,41 @@ func TestWhatIsHandedOverIsWhatTheLogSays(t *testing.T) {
 	gaps("before what was erased", read.read, 250, 320)
 	if len(r.handover.held) > 0 || r.handover.weight != 0 {
 		t.Errorf("%d decisions are still held, of %d bytes", len(r.handover.held), r.handover.weight)
+	}
+}
+
+// A decision whose entry may have been erased (D3) is let go of even if it is handed over at that very moment.
+func TestHandedOverWhileForgotten(t *testing.T) {
+	r := newRecording(t, ledgertest.NewMem())
+	ticket, err := r.log.Enqueue(ledgertest.Entry(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 300 {
+		var h Handover
+		h.expect(0)
+		forgotten := make(chan struct{})
+		var adding sync.WaitGroup
+		begun := make(chan struct{})
+		adding.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-forgotten:
+					return
+				default:
+					h.Add(&aver.Record{}, ticket)
+				}
+				if n == 0 {
+					close(begun)
+				}
+			}
+		})
+		<-begun
+		h.forget(1)
+		close(forgotten)
+		adding.Wait()
+		if n := len(h.items) + len(h.held); n > 0 || h.weight != 0 {
+			t.Fatalf("%d decisions of %d bytes are still held", n, h.weight)
+		}
 	}
 }
