@@ -147,8 +147,12 @@ func (l *Log) create(seq uint64, size, need int64, hurry <-chan struct{}) (prepa
 	}
 }
 
-// prepareStep is how many zeros are written and synced at a time, in bytes: for so long groups wait for the disk.
-const prepareStep = 128 << 10
+// How many zeros are written and synced at a time, in bytes: for so long groups wait for the disk. Of a segment that is
+// wanted soon it is more, since on a disk that is slow to sync each step takes as long.
+const (
+	prepareStep = 128 << 10
+	hurriedStep = 1 << 20
+)
 
 func (l *Log) createSized(seq uint64, size int64, hurry <-chan struct{}) (p prepared, err error) {
 	name := segmentName(seq, rawSuffix)
@@ -170,10 +174,14 @@ func (l *Log) createSized(seq uint64, size int64, hurry <-chan struct{}) (p prep
 	}()
 	// Real zeros, not a hole: a sync of a group must not have to allocate blocks. Synced in steps with rests in between,
 	// so that the disk is not kept from the groups that others wait for.
-	zeros := make([]byte, min(prepareStep, size))
+	zeros := make([]byte, min(hurriedStep, size))
 	for off := int64(0); off < size; {
 		begun := time.Now()
-		n := min(int64(len(zeros)), size-off)
+		step := int64(hurriedStep)
+		if hurry != nil {
+			step = prepareStep
+		}
+		n := min(step, size-off)
 		if _, err := f.WriteAt(zeros[:n], off); err != nil {
 			return prepared{}, err
 		}
