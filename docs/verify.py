@@ -249,6 +249,6 @@ if __name__ == "__main__":
     except Wrong as wrong:
         print(f"WRONG: {wrong}")
         sys.exit(1)
-    except (OSError, ValueError, KeyError) as problem:
-        print(f"could not check: {problem}", file=sys.stderr)
+    except Exception as problem:  # files that cannot be read, or are not what they should be
+        print(f"could not check: {type(problem).__name__}: {problem}", file=sys.stderr)
         sys.exit(2)

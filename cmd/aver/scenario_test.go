@@ -674,6 +674,12 @@ func (s *scenario) others(t *testing.T) {
 		if err != nil || !bytes.Contains(out, []byte("checkpoint, leaves and tiles agree")) {
 			t.Errorf("%s: %v\n%s", log, err, out)
 		}
+		check(t, os.WriteFile(entries, []byte("[]\n"), 0o600))
+		var exit *exec.ExitError
+		err = exec.Command("python3", filepath.Join("..", "..", "docs", "verify.py"), filepath.Join(s.dir, log), key, "--entries", entries).Run()
+		if !errors.As(err, &exit) || exit.ExitCode() != 2 {
+			t.Errorf("%s, of something that is no list of entries: %v, want exit status 2", log, err)
+		}
 	}
 }
 
