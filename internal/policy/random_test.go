@@ -353,16 +353,16 @@ func TestReadSetIsSufficient(t *testing.T) {
 // context.
 func prune(reads ReadSet, entities types.EntityMap, req types.Request) (types.EntityMap, types.Request) {
 	if req.Principal == req.Resource || req.Action == req.Resource || req.Principal == req.Action {
-		reads = reads.Same("principal", "action", "resource")
+		reads = reads.same("principal", "action", "resource")
 	}
 	lean := entities.Clone()
 	for variable, uid := range map[string]types.EntityUID{"principal": req.Principal, "action": req.Action, "resource": req.Resource} {
 		if e, ok := lean[uid]; ok {
-			e.Attributes, _ = reads.Prune(e.Attributes, variable)
+			e.Attributes, _ = reads.prune(e.Attributes, variable)
 			lean[uid] = e
 		}
 	}
-	req.Context, _ = reads.Prune(req.Context, "context")
+	req.Context, _ = reads.prune(req.Context, "context")
 	return lean, req
 }
 
@@ -389,7 +389,7 @@ func TestSieveKeepsWhatPruneKeeps(t *testing.T) {
 		}
 		reads := p.Rule().Reads()
 		for _, variable := range variables {
-			kept, omitted := reads.Prune(rec, variable)
+			kept, omitted := reads.prune(rec, variable)
 			var gotOmitted []string
 			sieve := NewSieve([]ReadSet{reads, {}, reads}, variable != "context", []string{variable})
 			full, got, some := sieve.Append(nil, nil, RecordToJSON(rec), nil, &gotOmitted, variable)
@@ -400,7 +400,7 @@ func TestSieveKeepsWhatPruneKeeps(t *testing.T) {
 			equal := slices.EqualFunc(gotOmitted, omitted, func(got string, want Path) bool { return got == string(want) })
 			want := aver.AppendCanonical(nil, RecordToJSON(kept))
 			if string(got) != string(want) || some != (kept.Len() > 0) || !equal {
-				t.Fatalf("%s: the sieve keeps %s and omits %q; Prune keeps %s and omits %q", variable, got, gotOmitted, want, omitted)
+				t.Fatalf("%s: the sieve keeps %s and omits %q; pruning keeps %s and omits %q", variable, got, gotOmitted, want, omitted)
 			}
 		}
 	})

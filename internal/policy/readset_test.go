@@ -93,7 +93,7 @@ func TestPruneSaysWhatItLeavesOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, omitted := b.rules[0].Reads().Prune(rec, "context")
+	kept, omitted := b.rules[0].Reads().prune(rec, "context")
 	if got, want := CedarText(kept), `{device: {trusted: true}, owner: user::"bob", ticket: {}}`; got != want {
 		t.Errorf("kept %s, want %s", got, want)
 	}
@@ -101,7 +101,7 @@ func TestPruneSaysWhatItLeavesOut(t *testing.T) {
 	if !slices.Equal(omitted, want) {
 		t.Errorf("omitted %q, want %q", omitted, want)
 	}
-	if kept, omitted := b.rules[0].Reads().Prune(types.Record{}, "principal"); kept.Len() != 0 || omitted != nil {
+	if kept, omitted := b.rules[0].Reads().prune(types.Record{}, "principal"); kept.Len() != 0 || omitted != nil {
 		t.Errorf("of nothing was kept %s, omitted %q", kept, omitted)
 	}
 }
