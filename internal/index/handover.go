@@ -41,7 +41,11 @@ type handed struct {
 // weight is about how many bytes of memory a decision keeps alive.
 func (h handed) weight() int {
 	r := h.record
-	return 2<<10 + len(r.Request) + 1<<10*len(r.Decision.Parts) + 256*(len(r.Decision.Frames)+len(r.Decision.Reasons)) + 64*len(r.Omitted)
+	weight := 2<<10 + len(r.Request) + 1<<10*len(r.Decision.Parts) + 256*(len(r.Decision.Frames)+len(r.Decision.Reasons))
+	for _, path := range r.Omitted { // the caller chose how long
+		weight += 64 + len(path)
+	}
+	return weight
 }
 
 // Add takes over a decision that has its place in the log, durable or not. It does not wait. The record must not be

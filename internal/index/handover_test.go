@@ -392,3 +392,11 @@ func TestHandedOverWhileForgotten(t *testing.T) {
 		}
 	}
 }
+
+// What callers can make long weighs what it takes, though the record keeps only its name.
+func TestHandoverWeighsWhatWasOmitted(t *testing.T) {
+	long := handed{record: &aver.Record{Omitted: []string{strings.Repeat("x", 1<<20)}}}
+	if short := (handed{record: &aver.Record{}}).weight(); long.weight()-short < 1<<20 {
+		t.Errorf("a path of a MiB weighs %d bytes", long.weight()-short)
+	}
+}
