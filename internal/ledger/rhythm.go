@@ -32,6 +32,6 @@ func (r *rhythm) took(entries int) {
 func (r *rhythm) synced(d time.Duration) { r.sync += (d - r.sync) / 8 }
 
 const (
-	gatherMost = 256                  // entries that are worth a sync of their own
-	gatherFor  = 2 * time.Millisecond // the longest that anybody waits for others
+	gatherMost = 256              // entries that are worth a sync of their own
+	gatherFor  = time.Millisecond // the longest that anybody waits for others
 )

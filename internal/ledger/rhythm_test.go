@@ -15,7 +15,7 @@ func TestExpectWaitsOnlyWhereASyncIsSaved(t *testing.T) {
 		entries       int
 		patience      time.Duration
 	}{
-		{"entries come faster than a sync", 200 * us, 50 * us, 12, 4, 16, 1600 * us},
+		{"entries come faster than a sync", 200 * us, 25 * us, 12, 4, 16, 800 * us},
 		{"alone", 200 * us, 90 * us, 1, 0, 1, 180 * us},
 		{"seldom", 200 * us, 101 * us, 3, 2, 0, 0},
 		{"a crowd", 200 * us, us, 1000, 0, gatherMost, 512 * us},
