@@ -203,17 +203,19 @@ func (q *queue) close() {
 	q.mu.Unlock()
 }
 
-// take waits for the next batch, see gather; nil if a new segment is wanted, or the queue is closed and empty.
-func (q *queue) take(expected int, patience time.Duration) *batch {
+// take waits for the next batch, and gathers others that the rhythm lets expect; nil if a new segment is wanted, or the
+// queue is closed and empty.
+func (q *queue) take(r *rhythm) *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	begun, waiting := time.Now(), q.waiting
 	for len(q.batches) == 0 && len(q.rolls) == 0 && !q.closed {
 		q.work.Wait()
 	}
 	if len(q.rolls) > 0 || len(q.batches) == 0 {
 		return nil
 	}
-	q.gather(expected, patience)
+	q.gather(r.expect(waiting, time.Since(begun)))
 	b := q.batches[0]
 	q.batches = q.batches[:copy(q.batches, q.batches[1:])]
 	q.waiting -= len(b.Hashes)
@@ -221,6 +223,7 @@ func (q *queue) take(expected int, patience time.Duration) *batch {
 	if len(q.batches) == 0 {
 		q.bytes = 0
 	}
+	r.took(len(b.Hashes))
 	return b
 }
 
@@ -280,7 +283,6 @@ func (q *queue) gather(expected int, patience time.Duration) {
 // commitLoop writes batch after batch until the log is closed.
 func (l *Log) commitLoop() {
 	defer close(l.committed)
-	last := 0 // entries of the last group
 	for {
 		if l.queue.failed.Load() != nil {
 			select {
@@ -291,26 +293,17 @@ func (l *Log) commitLoop() {
 			l.tryAgain()
 			continue
 		}
-		b := l.queue.take(l.rhythm.expect(last, l.queue.length()))
+		b := l.queue.take(&l.rhythm)
 		if b == nil {
 			if l.endSegments() {
 				continue
 			}
 			return
 		}
-		last = len(b.Hashes)
-		l.rhythm.took(last)
 		if err := l.commit(b); err != nil {
 			l.fail(b, err)
 		}
 	}
-}
-
-// length is how many entries wait for the committer.
-func (q *queue) length() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.waiting
 }
 
 // commit makes a batch durable and releases who waits for it. After an error nothing is known about what is on the disk.

@@ -27,7 +27,7 @@ func (s slowSyncs) Create(p string) (disk.File, error) {
 }
 
 func (f slowFile) Sync() error {
-	time.Sleep(time.Millisecond)
+	time.Sleep(time.Millisecond) // so that callers gather meanwhile, as on a disk
 	return f.File.Sync()
 }
 
@@ -52,7 +52,7 @@ func TestManyCallersWhateverHappens(t *testing.T) {
 					return
 				}
 				if errors.Is(err, ledger.ErrUnavailable) {
-					time.Sleep(time.Millisecond)
+					time.Sleep(time.Millisecond) // as a caller does that is told to try again
 					continue
 				}
 				if err != nil {

@@ -145,6 +145,7 @@ func TestDiskFailsWhileAGroupIsSigned(t *testing.T) {
 	if l.Generation() == generation {
 		t.Error("an entry was dropped, and who derived values from it is not told")
 	}
+	// Nothing tells when the log can write again, so it is looked at again and again.
 	for begun := time.Now(); l.Health() != nil; time.Sleep(time.Millisecond) {
 		if time.Since(begun) > 10*time.Second {
 			t.Fatal(l.Health())

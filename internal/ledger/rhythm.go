@@ -7,17 +7,18 @@ type rhythm struct {
 	sync  time.Duration // how long a sync takes, on average
 	pace  time.Duration // from one entry to the next, on average
 	taken time.Time     // when the last group was
+	last  int           // entries in it
 }
 
-// expect tells how many entries to wait for and how long at most, when the last group was of so many entries and others
-// came while it was written: who was answered may ask again at once, as every caller does that has the next request at
-// hand. To wait is worth it while several entries come in the time of a sync, since each that comes along saves one; who
-// is alone never waits.
-func (r *rhythm) expect(last, waiting int) (entries int, patience time.Duration) {
-	if 2*r.pace > r.sync {
+// expect tells how many entries to wait for and how long at most, when so many others came while the last group was
+// written, and then nobody for a while: who was answered may ask again at once, as every caller does that has the next
+// request at hand. To wait is worth it while several entries come in the time of a sync, since each that comes along
+// saves one. Who is alone never waits.
+func (r *rhythm) expect(waiting int, idle time.Duration) (entries int, patience time.Duration) {
+	if 2*r.pace > r.sync || idle > gatherFor {
 		return 0, 0
 	}
-	entries = min(last+waiting, gatherMost)
+	entries = min(r.last+waiting, gatherMost)
 	return entries, min(2*time.Duration(entries)*r.pace, gatherFor)
 }
 
@@ -25,7 +26,7 @@ func (r *rhythm) expect(last, waiting int) (entries int, patience time.Duration)
 func (r *rhythm) took(entries int) {
 	now := time.Now()
 	r.pace += (min(now.Sub(r.taken), time.Second)/time.Duration(entries) - r.pace) / 8
-	r.taken = now
+	r.taken, r.last = now, entries
 }
 
 // synced notes how long a sync took.

@@ -213,7 +213,7 @@ func (l *Log) copySealed(s *seg, end uint64, in, out disk.File) error {
 // maxUnsealed is how many segments may wait for the sealer before it hurries.
 const maxUnsealed = 16
 
-// pacer lets those go first who wait for an answer: whoever works in the background calls rest as often as it can.
+// pacer lets those go first who wait for an answer: whoever works in the background calls rest after each small piece.
 type pacer struct {
 	l     *Log
 	begun time.Time // to work
