@@ -28,7 +28,6 @@ type Handover struct {
 	start  uint64 // entries before are not taken any more, see forget
 	weight int    // of all that is held
 	items  []handed
-	spare  []handed // for reuse
 
 	held []handed // taken over by the index, not indexed yet; of whoever follows
 }
@@ -77,18 +76,16 @@ func (h *Handover) stop() {
 	h.end.Store(0)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.weight, h.items, h.spare, h.held = 0, nil, nil, nil
+	h.weight, h.items, h.held = 0, nil, nil
 }
 
 // forget lets go of entries up to an index, and takes none of them any more: they may have been erased, which only the
 // log tells.
 func (h *Handover) forget(end uint64) {
 	h.mu.Lock()
-	h.start = max(h.start, end) // first, so that none comes in behind collect
-	h.mu.Unlock()
-	h.collect()
-	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.start = max(h.start, end)
+	h.collect()
 	h.held = slices.DeleteFunc(h.held, func(it handed) bool {
 		if it.ticket.Index() >= end {
 			return false
@@ -98,17 +95,11 @@ func (h *Handover) forget(end uint64) {
 	})
 }
 
-// collect adds what came in to what is held.
+// collect adds what came in to what is held. The lock is held.
 func (h *Handover) collect() {
-	h.mu.Lock()
-	items := h.items
-	h.items = h.spare[:0]
-	h.mu.Unlock()
-	h.held = append(h.held, items...)
-	clear(items)
-	h.mu.Lock()
-	h.spare = items[:0]
-	h.mu.Unlock()
+	h.held = append(h.held, h.items...)
+	clear(h.items)
+	h.items = h.items[:0]
 }
 
 // take returns the records of the entries [from, to), which are committed, as far as they were handed over, by their
@@ -118,7 +109,9 @@ func (h *Handover) take(ctx context.Context, from, to uint64) ([]*aver.Record, e
 	if h == nil {
 		return records, nil
 	}
+	h.mu.Lock()
 	h.collect()
+	h.mu.Unlock()
 	slices.SortStableFunc(h.held, func(a, b handed) int { return cmp.Compare(a.ticket.Index(), b.ticket.Index()) })
 	weight, n := 0, 0
 	for _, it := range h.held {

@@ -301,6 +301,7 @@ func TestWhatIsHandedOverIsWhatTheLogSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		dropped += 40 - r.decide(40)
+		// Nothing tells when the log can write again, so it is looked at again and again.
 		for begun := time.Now(); r.log.Health() != nil; time.Sleep(time.Millisecond) {
 			if time.Since(begun) > 10*time.Second {
 				t.Fatal(r.log.Health())
