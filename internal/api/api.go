@@ -9,11 +9,9 @@ package api
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -336,17 +334,6 @@ func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // requestID is X-Request-ID in the canonical form.
 const requestID = "X-Request-Id"
 
-// newRequestID makes an id for a request that brings none: a UUID of version 4. It needs to be unique, no secret, so its
-// bits need not be fetched from the system each time.
-func newRequestID() string {
-	var id uuid.UUID
-	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
-	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
-	id[6] = id[6]&0x0f | 0x40
-	id[8] = id[8]&0x3f | 0x80
-	return id.String()
-}
-
 // handler does what is the same for all routes: request id, deadline, authentication, errors, panics, log, metrics.
 func (a *API) handler(rt route) http.HandlerFunc {
 	counts := requestCounts{requests: a.metrics.requests, route: rt.pattern}
@@ -365,7 +352,7 @@ func (a *API) handler(rt route) http.HandlerFunc {
 		defer a.metrics.inFlight.Dec()
 
 		if c.id[0] = c.header(requestID); c.id[0] == "" {
-			c.id[0] = newRequestID()
+			c.id[0] = uuid.NewString()
 		}
 		h := w.Header()
 		h[requestID] = c.id[:]
