@@ -31,7 +31,7 @@ func Recording(t testing.TB, st *authority.State, req *aver.Request, now aver.Ti
 			t.Fatal(err)
 		}
 		w := encoders.Get().(*encoder)
-		defer encoders.Put(w)
+		defer w.free()
 		return len(w.entry(r, RetentionClass(st, q), disclosures).Payload)
 	}
 }

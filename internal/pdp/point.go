@@ -209,7 +209,7 @@ func (p *Point) submit(st *authority.State, head aver.TreeHead, q *Query, pep av
 		return nil, err
 	}
 	w := encoders.Get().(*encoder)
-	defer encoders.Put(w)
+	defer w.free()
 	ticket, err := enqueue(w.entry(record, RetentionClass(st, q), disclosures))
 	if err != nil {
 		return nil, err

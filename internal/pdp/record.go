@@ -24,7 +24,7 @@ type Circumstances struct {
 // sensitive in its request.
 func NewRecord(st *authority.State, q *Query, d aver.Decision, e *Evidence, c Circumstances) (*aver.Record, []string, error) {
 	w := encoders.Get().(*encoder)
-	defer encoders.Put(w)
+	defer w.free()
 	omitted := w.minimise(st, q, e)
 	request, disclosures, err := withhold(w.kept, q.Policies(st).Sensitive(), c.Random)
 	if err != nil {
@@ -52,6 +52,14 @@ func RetentionClass(st *authority.State, q *Query) string {
 type encoder struct{ full, kept, payload, leaf, private []byte }
 
 var encoders = sync.Pool{New: func() any { return &encoder{payload: make([]byte, 0, 2048), leaf: make([]byte, 0, 256)} }}
+
+// free gives the memory back, unless a large request has made much of it.
+func (w *encoder) free() {
+	const most = 64 << 10
+	if cap(w.full)+cap(w.payload)+cap(w.private) <= most {
+		encoders.Put(w)
+	}
+}
 
 // entry makes the log entry of a record of a retention class. It is valid until
 // the next.
