@@ -36,7 +36,7 @@ var stages = []struct {
 	any  []string
 }{
 	{"the load generator", []string{"bench/load."}},
-	{"signing for commit groups, waking who waits", []string{"(*Log).releaseLoop"}},
+	{"signing for commit groups", []string{"(*Log).commit.func1"}},
 	{"commit groups: assembling, writing, fdatasync", []string{"(*Log).commitLoop"}},
 	{"sealing segments: compressing", []string{"(*Log).sealLoop"}},
 	{"preparing segments: writing zeros ahead", []string{"(*Log).prepare"}},
@@ -44,7 +44,7 @@ var stages = []struct {
 	{"the search index", []string{"internal/index."}},
 	{"open authorizations", []string{"internal/activity."}},
 	{"collecting garbage", []string{"runtime.gcBgMarkWorker", "runtime.bgsweep", "runtime.bgscavenge"}},
-	{"reading strict JSON, the request", []string{"(*API).readJSON", "aver.ParseRequest"}},
+	{"reading strict JSON, the request", []string{"(*API).readBody", "aver.ReadRequest"}},
 	{"evaluating policies", []string{"policy.(*Set)", "policy.(*Permit)"}},
 	{"deciding besides: chain, context, gates", []string{"pdp.Decide", "pdp.NewQuery"}},
 	{"making the record: minimising, encoding, hashing", []string{"pdp.NewRecord", "pdp.(*encoder)", "pdp.evaluationID"}},

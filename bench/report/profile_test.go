@@ -1,9 +1,53 @@
 package report
 
 import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
+
+// A stage whose functions are gone would silently count under another.
+func TestStagesAreOfFunctionsThatExist(t *testing.T) {
+	const root = "../.."
+	var source strings.Builder
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		source.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closure := regexp.MustCompile(`\.func\d+$`)
+	for _, stage := range stages {
+		for _, part := range stage.any {
+			if dir, ok := strings.CutSuffix(part, "."); ok {
+				if _, err := os.Stat(filepath.Join(root, dir)); err != nil && dir != "net/http" {
+					t.Errorf("%s: %v", stage.name, err)
+				}
+				continue
+			}
+			if strings.HasPrefix(part, "runtime.") {
+				continue
+			}
+			part = closure.ReplaceAllString(part, "")
+			name := part[strings.LastIndexByte(part, '.')+1:]
+			declared := `func (\(\w+ [^)]*\) )?` + name + `\w*[(\[]`
+			if typ, ok := strings.CutPrefix(name, "(*"); ok {
+				declared = `type ` + strings.TrimSuffix(typ, ")") + ` struct`
+			}
+			if !regexp.MustCompile(declared).MatchString(source.String()) {
+				t.Errorf("%s: there is no %s", stage.name, part)
+			}
+		}
+	}
+}
 
 func TestReadStages(t *testing.T) {
 	const traces = `File: x
