@@ -423,7 +423,7 @@ func (o *object) name(name string) {
 	if !o.open {
 		before, o.open = '{', true
 	}
-	// Apart, so that each is written where it is.
+	// One after the other: nested appends keep the compiler from growing dst in place.
 	o.dst = append(o.dst, before, '"')
 	o.dst = append(o.dst, name...)
 	o.dst = append(o.dst, '"', ':')

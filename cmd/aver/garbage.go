@@ -9,7 +9,7 @@ import (
 
 // collectSeldom is for commands that decide, which make much garbage: collecting a quarter as often costs some tens of megabytes,
 // and saves a twentieth of a server's processor time (measured: 13 % of it at 100, 5 % at 400) and a fifth of a replay's.
-// Where much is kept, that would cost gigabytes: then it is collected as Go does by itself. Who sets GOGC has it otherwise.
+// Where much is kept, that would cost gigabytes: then it is collected sooner, and at the most as often as Go does by itself. Who sets GOGC has it otherwise.
 func collectSeldom() {
 	if os.Getenv("GOGC") != "" {
 		return
