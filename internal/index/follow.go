@@ -21,33 +21,25 @@ const (
 	pollEvery = 300 * time.Millisecond // how often Run looks for more
 	retryIn   = 5 * time.Second        // after a failure, how long Run waits
 
-	// While decisions are made, Run works little at a time and rests the longer the
-	// more there are: they need the processors more, and there is the time afterwards
-	// to catch up.
+	// While decisions are made, Run works little at a time and rests longer: they need
+	// the processors more, and there is the time afterwards to catch up.
 	fewEntries = 2048 // in one transaction meanwhile
-	manyMade   = 6000 // decisions/s
 	restIdle   = 1    // how often as long as it worked it rests when none are made,
-	restFew    = 4    // when some are,
-	restMany   = 9    // and when many are
+	restBusy   = 9    // and when some are
 )
 
 // Run follows the logs until the context ends. It does half of what one processor
-// could do at most, a fifth while decisions are made, and a tenth while there are
-// many of them.
+// could do at most, and a tenth while decisions are made.
 func (x *Index) Run(ctx context.Context) {
-	last, size := time.Now(), uint64(0)
+	size := uint64(0)
 	x.expect()
 	for ctx.Err() == nil {
-		start := time.Now()
 		rest, most := time.Duration(restIdle), uint64(maxBatch)
 		head, _ := x.o.Decisions.Head()
-		if made := head - size; size > 0 && made > 0 {
-			rest, most = restFew, fewEntries
-			if float64(made) > manyMade*start.Sub(last).Seconds() {
-				rest = restMany
-			}
+		if size > 0 && head > size {
+			rest, most = restBusy, fewEntries
 		}
-		last, size = start, head
+		size = head
 		before := x.next.Load()
 		x.pace.set(rest)
 		err := x.refresh(ctx, nil, most)
@@ -309,11 +301,11 @@ func read(e ledger.Indexed) (*query.Facts, *late, error) {
 		if e.Erased {
 			return query.FactsOfLeaf(e.Index, leaf), nil, nil
 		}
-		r, err := aver.ParseRecord(e.Payload)
+		facts, err := query.ReadFacts(e.Index, e.Payload)
 		if err != nil {
 			return query.FactsOfLeaf(e.Index, leaf), nil, err
 		}
-		return query.FactsOf(e.Index, r), nil, nil
+		return facts, nil, nil
 	case aver.KindActivity:
 		if e.Erased {
 			return nil, nil, nil

@@ -165,6 +165,7 @@ func (p *partition) add(ctx context.Context, w *writer, b *batch) error {
 	}
 	numbers := map[place][]numbered{}
 	for _, f := range b.decisions {
+		w.pace.rest()
 		row := f.Index - p.first
 		if err := w.put(ctx, row, f.Terms); err != nil {
 			return err

@@ -179,11 +179,11 @@ func Disclose(request []byte, disclosures []string) (disclosed *aver.Request, mi
 	if err != nil {
 		return nil, nil, fmt.Errorf("recorded request: %w", err)
 	}
-	return discloseIn(v, disclosures)
+	return DiscloseIn(v, disclosures)
 }
 
-// discloseIn is [Disclose] in a request that was parsed; it changes that.
-func discloseIn(v any, disclosures []string) (disclosed *aver.Request, missing []string, err error) {
+// DiscloseIn is [Disclose] in a request that was parsed; it changes that.
+func DiscloseIn(v any, disclosures []string) (disclosed *aver.Request, missing []string, err error) {
 	by := make(map[string][]any, len(disclosures))
 	for _, d := range disclosures {
 		list, err := parseDisclosure(d)
@@ -240,7 +240,7 @@ func ReadEntry(e ledger.Entry) (record *aver.Record, req *aver.Request, missing 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if req, missing, err = discloseIn(request, disclosures); err != nil {
+	if req, missing, err = DiscloseIn(request, disclosures); err != nil {
 		return nil, nil, nil, err
 	}
 	req.Token = record.Token

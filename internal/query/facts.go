@@ -46,6 +46,28 @@ func compareNumbers(a, b Number) int {
 
 // FactsOf returns the facts of a decision at the time it was made.
 func FactsOf(index uint64, r *aver.Record) *Facts {
+	// Without disclosures what is withheld is not in the request. One that does not parse is not searched.
+	request, _, err := pdp.Disclose(r.Request, nil)
+	if err != nil {
+		request = nil
+	}
+	return factsOf(index, r, request)
+}
+
+// ReadFacts returns the facts of a decision from the payload of its record. It fails as [aver.ParseRecord] does.
+func ReadFacts(index uint64, payload []byte) (*Facts, error) {
+	r, parsed, err := aver.ReadRecord(payload)
+	if err != nil {
+		return nil, err
+	}
+	request, _, err := pdp.DiscloseIn(parsed, nil)
+	if err != nil {
+		request = nil
+	}
+	return factsOf(index, r, request), nil
+}
+
+func factsOf(index uint64, r *aver.Record, request *aver.Request) *Facts {
 	f := &Facts{Index: index, ID: r.ID, Time: r.Time, Terms: make([]Term, 0, 32), Numbers: make([]Number, 0, 4)}
 	f.Numbers = append(f.Numbers, Number{Authority.String(), int64(r.Authority.Size)})
 	f.add(Version, r.Policies)
@@ -72,8 +94,7 @@ func FactsOf(index uint64, r *aver.Record) *Facts {
 		f.add(Trace, t.Txn)
 		f.add(Session, t.Session)
 	}
-	// Without disclosures what is withheld is not in the request. One that does not parse is not searched.
-	if request, _, err := pdp.Disclose(r.Request, nil); err == nil {
+	if request != nil {
 		f.request(request)
 	}
 	f.settle()
