@@ -68,7 +68,7 @@ func (b *Builder) Reset() {
 		b.buf = make([]byte, 0, 64<<10)
 	}
 	b.buf = b.buf[:GroupHeaderSize]
-	b.Hashes = make([]tlog.Hash, 0, cap(b.Hashes))
+	b.Hashes = make([]tlog.Hash, 0, len(b.Hashes)) // about as many as the last time
 }
 
 // Add appends a record. The caller has checked the limits and computed the leaf's hash.
