@@ -98,8 +98,8 @@ func ExampleParseLeaf() {
 	}
 	fmt.Println(record.Decision.Actor.Ref, "was", record.Decision.Outcome, "at", record.Time)
 	// Output:
-	// leaf:      22a678a24d78bbf17c19bf6f67a6281acf35c73af70f93ee88004f5a279cfb3c
-	// sha256sum: 22a678a24d78bbf17c19bf6f67a6281acf35c73af70f93ee88004f5a279cfb3c
+	// leaf:      ed9e3c0b5dbb0d9e86d849d23ca42cd81971bc73a5e8a15392d8621e28af3007
+	// sha256sum: ed9e3c0b5dbb0d9e86d849d23ca42cd81971bc73a5e8a15392d8621e28af3007
 	// matches:   true
 	// ai_agent::"ap-agent" was permitted at 2026-11-24T07:33:49.123Z
 }

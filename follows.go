@@ -160,6 +160,9 @@ func (d *Decision) complete(request any) {
 	subject, _ := object["subject"].(map[string]any)
 	d.Actor.Type, _ = subject["type"].(string)
 	d.Actor.ID, _ = subject["id"].(string)
+	if d.Actor.Kind == "" {
+		d.Actor.Kind = KindOfType(d.Actor.Type)
+	}
 	d.Ruling.complete()
 	for i := range d.Parts {
 		d.Parts[i].Ruling.complete()

@@ -258,18 +258,23 @@ func (r *Record) AppendCanonical(dst []byte) []byte {
 
 // AppendCanonical appends the canonical bytes of the decision, which is what a
 // replay compares. What follows from the rest is left out: who the acting party
-// is, which the request says; the texts of reasons, and the reasons that only
+// is, which the request says, and its kind where that is what its type says; the texts of reasons, and the reasons that only
 // repeat frames or parts; what kind a frame is, that it allows, and the policies
 // of a delegator's that are the acting party's as well.
 func (d *Decision) AppendCanonical(dst []byte) []byte {
 	o := object{dst: dst}
-	o.name("actor")
-	a := object{dst: o.dst}
-	if d.Actor.Event != nil {
-		a.uint("event", *d.Actor.Event)
+	typed := d.Actor.Kind == "" || d.Actor.Kind == KindOfType(d.Actor.Type)
+	if d.Actor.Event != nil || !typed {
+		o.name("actor")
+		a := object{dst: o.dst}
+		if d.Actor.Event != nil {
+			a.uint("event", *d.Actor.Event)
+		}
+		if !typed {
+			a.string("kind", string(d.Actor.Kind))
+		}
+		o.dst = a.close()
 	}
-	a.string("kind", string(d.Actor.Kind))
-	o.dst = a.close()
 	appendList(&o, "counters", d.Counters, Counter.appendCanonical)
 	d.Ruling.appendFirst(&o)
 	d.Ruling.appendOutcome(&o)

@@ -74,6 +74,12 @@ func (d drawer) reason() Reason {
 	return Reason{Code: ReasonCode(d.text()), Policy: d.optional(), Grant: d.optional(), Detail: d.optional()}
 }
 
+// kind is now and then what the type of the drawn record's subject says.
+func (d drawer) kind() Kind {
+	kinds := []Kind{KindUnknown, HumanUser, ServiceAccount, AIAgent, "a kind of its own"}
+	return rapid.SampledFrom(kinds).Draw(d.T, "kind")
+}
+
 // ruling draws one that can have been made: its reasons hold those that follow from
 // the frames, and everybody is permitted by some policy.
 func (d drawer) ruling() Ruling {
@@ -124,7 +130,7 @@ func (d drawer) anyRuling() Ruling {
 func (d drawer) decision(ruling func() Ruling) Decision {
 	return Decision{
 		Ruling:   ruling(),
-		Actor:    Actor{Kind: Kind(d.text()), Event: d.index()},
+		Actor:    Actor{Kind: d.kind(), Event: d.index()},
 		Parts:    list(d, func() PartDecision { return PartDecision{ID: d.text(), Ruling: ruling()} }),
 		Counters: list(d, func() Counter { return Counter{d.text(), d.text(), d.number(), d.number(), d.number()} }),
 	}
@@ -132,7 +138,7 @@ func (d drawer) decision(ruling func() Ruling) Decision {
 
 func (d drawer) record(decision Decision) *Record {
 	request := drawObject(2).Draw(d.T, "request")
-	decision.Actor.Ref = d.ref()
+	decision.Actor.Ref = Ref{ID: d.text(), Type: rapid.SampledFrom([]string{"user", "human_user", "ai_agent", "team", ""}).Draw(d.T, "type")}
 	request["subject"] = map[string]any{"id": decision.Actor.ID, "type": decision.Actor.Type}
 	return &Record{
 		ID: d.text(), Kind: "decision", Time: d.time(), Semantics: d.text(), Engine: d.text(),
@@ -286,7 +292,10 @@ func TestParseRecordRefuses(t *testing.T) {
 		{"frame that says that it allows", `{"entity":{"id":"ann"`, `{"allowed":true,"entity":{"id":"ann"`, "canonical"},
 		{"policies that follow", `{"entity":{"id":"ann","type":"user"},"policies":["payments/clerks-approve"]}`,
 			`{"entity":{"id":"ann","type":"user"},"policies":["payments/agents-approve"]}`, "canonical"},
-		{"who the actor is", `"event":12,"kind"`, `"event":12,"id":"ap-agent","kind"`, "canonical"},
+		{"who the actor is", `"actor":{"event":12}`, `"actor":{"event":12,"id":"ap-agent"}`, "canonical"},
+		{"kind that follows", `"actor":{"event":12}`, `"actor":{"event":12,"kind":"ai_agent"}`, "canonical"},
+		{"empty kind", `"actor":{"event":12}`, `"actor":{"event":12,"kind":""}`, "canonical"},
+		{"empty actor", `"actor":{"event":12}`, `"actor":{}`, "canonical"},
 		{"not a time", `2026-11-24T07:33:49.123Z`, `yesterday`, "is not a time"},
 		{"another kind", `"kind":"decision"`, `"kind":"activity"`, `kind "activity" is not known to this version`},
 		{"space in the request", `"request":{"action"`, `"request":{ "action"`, "canonical"},

@@ -237,11 +237,14 @@ async function checkPolicies(v) {
 const rulings = (d) => d.parts ?? [d];
 const frameKind = (f) => f.exception ? "exception" : f.grant ? "grant" : f.entity ? "delegator" : "actor";
 
+const kinds = ["human_user", "service_account", "application", "workload", "api_client", "ai_agent"];
+const kindOfType = (type) => kinds.includes(type) ? type : type === "user" ? "human_user" : "unknown";
+
 // complete puts back what a record leaves out of its decision: docs/formats.md, "What is left out".
 function complete(record) {
   const d = structuredClone(record.decision), { type, id } = record.request.subject ?? {};
   const allowed = (r) => r.outcome === "permitted" || r.outcome === "restricted";
-  Object.assign(d.actor, { type, id });
+  d.actor = { kind: kindOfType(type), ...d.actor, type, id };
   for (const r of [d, ...(d.parts ?? [])]) {
     const frames = r.frames ?? [], actor = frames[0];
     for (const f of frames) f.allowed = !Object.hasOwn(f, "allowed"); // it is never there but as false
