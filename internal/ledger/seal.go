@@ -217,18 +217,20 @@ const maxUnsealed = 16
 type pacer struct {
 	l     *Log
 	begun time.Time // to work
-	size  uint64    // of the log then
+	size  uint64    // of the log when it was last found to grow
+	grew  time.Time
 }
 
 // pace begins to work in the background.
-func (l *Log) pace() *pacer { return &pacer{l, time.Now(), l.head.Load().size} }
+func (l *Log) pace() *pacer { return &pacer{l: l, begun: time.Now(), size: l.head.Load().size} }
 
 const (
 	workAtOnce = 200 * time.Microsecond // how long is worked without a rest
 	restTimes  = 4                      // how often as long the rest is
+	busyFor    = 20 * time.Millisecond  // how long nothing is committed until nobody is waited for
 )
 
-// rest rests after some work, if entries were committed meanwhile and not too many segments wait for the sealer. It
+// rest rests after some work, if entries are being committed and not too many segments wait for the sealer. It
 // returns ErrClosed if the log is being closed.
 func (p *pacer) rest() error {
 	select {
@@ -236,23 +238,32 @@ func (p *pacer) rest() error {
 		return ErrClosed
 	default:
 	}
-	worked := time.Since(p.begun)
-	if worked < workAtOnce || p.l.head.Load().size == p.size {
+	now := time.Now()
+	worked := now.Sub(p.begun)
+	if worked < workAtOnce {
 		return nil
 	}
-	unsealed := 0
-	for _, s := range *p.l.segs.Load() {
-		if s.sealed == nil {
-			unsealed++
-		}
+	if size := p.l.head.Load().size; size != p.size {
+		p.size, p.grew = size, now
 	}
-	if unsealed <= maxUnsealed {
+	if now.Sub(p.grew) < busyFor && p.l.unsealed() <= maxUnsealed {
 		select {
 		case <-p.l.closing:
 			return ErrClosed
 		case <-time.After(restTimes * min(worked, 20*workAtOnce)):
 		}
 	}
-	p.begun, p.size = time.Now(), p.l.head.Load().size
+	p.begun = time.Now()
 	return nil
+}
+
+// unsealed is how many segments are not sealed.
+func (l *Log) unsealed() int {
+	n := 0
+	for _, s := range *l.segs.Load() {
+		if s.sealed == nil {
+			n++
+		}
+	}
+	return n
 }

@@ -20,6 +20,7 @@ const (
 	blockEntrySize   = 64
 
 	blockRecords = 128     // records of a block at most
+	fullRecords  = 64      // with so many it is full: to pack more at once takes a millisecond and more
 	blockBytes   = 1 << 20 // a block that has reached this many uncompressed bytes is full
 	// maxStream bounds what one stream of a block can unpack to.
 	maxStream = blockBytes + MaxPayload + MaxPrivate + MaxLeaf + blockRecords*binary.MaxVarintLen32
@@ -129,7 +130,7 @@ func (s *Sealer) Add(e Entry) error {
 	}
 	s.count++
 	s.pending.count++
-	if s.pending.count == blockRecords || len(s.raw[0])+len(s.raw[1])+len(s.raw[2]) >= blockBytes {
+	if s.pending.count == fullRecords || len(s.raw[0])+len(s.raw[1])+len(s.raw[2]) >= blockBytes {
 		return s.flush()
 	}
 	return nil
