@@ -39,7 +39,7 @@ func profile(ctx context.Context, args []string) error {
 		return err
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // as aver serve does
+		debug.SetGCPercent(800) // about as aver serve does
 	}
 	out, err := os.Create(*file)
 	if err != nil {
