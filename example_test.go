@@ -98,8 +98,8 @@ func ExampleParseLeaf() {
 	}
 	fmt.Println(record.Decision.Actor.Ref, "was", record.Decision.Outcome, "at", record.Time)
 	// Output:
-	// leaf:      ed9e3c0b5dbb0d9e86d849d23ca42cd81971bc73a5e8a15392d8621e28af3007
-	// sha256sum: ed9e3c0b5dbb0d9e86d849d23ca42cd81971bc73a5e8a15392d8621e28af3007
+	// leaf:      393959f2ab8e8f4b35437591d1cb61a7bd51fa9a05a9af8bdfbbd45ad19d2396
+	// sha256sum: 393959f2ab8e8f4b35437591d1cb61a7bd51fa9a05a9af8bdfbbd45ad19d2396
 	// matches:   true
 	// ai_agent::"ap-agent" was permitted at 2026-11-24T07:33:49.123Z
 }

@@ -1,6 +1,9 @@
 package aver
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // A record does not repeat what follows from the rest of it (docs/formats.md,
 // "What is left out"). Whoever decides and whoever reads a record find it out by
@@ -141,8 +144,150 @@ func (r *Ruling) shared() []string {
 	return slices.Clip(r.Frames[0].Policies)
 }
 
-// complete puts back what a record leaves out of a ruling.
-func (r *Ruling) complete() {
+// A chain is what a request says of the chain by which it is made: the text of
+// "delegation" and "on_behalf_of" in its context. It is read when it is needed.
+type chain struct {
+	request        []byte // in canonical form
+	read           bool
+	grants, origin []byte
+}
+
+func (c *chain) find() {
+	if c.read {
+		return
+	}
+	c.read = true
+	text := c.request
+	take := func(name string) (value []byte) {
+		if at := seek(text, name); at >= 0 {
+			if end := valueEnd(text, at); end >= 0 {
+				value, text = text[at:end], text[end:]
+			}
+		}
+		return value
+	}
+	if at := seek(text, "context"); at >= 0 {
+		text = text[at:]
+		c.grants, c.origin = take("delegation"), take("on_behalf_of")
+	}
+}
+
+// said returns the frames that a record says, those before and those after the one
+// of the originating user. All are, but where everything is allowed and they are as
+// many as the chain has grants: then the request names these, and whoever reads the
+// record puts them back, see unsaid. What it needs to write, it writes to the spare
+// room of the object.
+func (r *Ruling) said(c *chain, o *object) (first, then []Frame) {
+	n := 0
+	for n < len(r.Frames) && r.Frames[len(r.Frames)-1-n].bare(FrameGrant, nil) {
+		n++
+	}
+	rest := r.Frames[:len(r.Frames)-n]
+	if c == nil || n == 0 || n > MaxChain || !r.Outcome.whollyAllowed() || !mayFollow(rest) {
+		return r.Frames, nil
+	}
+	c.find()
+	ids := object{dst: o.dst[len(o.dst):]}
+	ids.dst = append(ids.dst, '[')
+	for i := range n {
+		if i > 0 {
+			ids.dst = append(ids.dst, ',')
+		}
+		ids.dst = AppendString(ids.dst, r.Frames[len(rest)+i].Grant)
+	}
+	if ids.dst = append(ids.dst, ']'); !bytes.Equal(ids.dst, c.grants) {
+		return r.Frames, nil
+	}
+	switch last := delegators(rest); last {
+	case n - 1: // whom the reader would add was not among them
+		if _, known := partyOf(c.origin); known {
+			return r.Frames, nil
+		}
+	case n:
+		f := &rest[last]
+		if f.bare(FrameDelegator, r.shared()) && f.Entity.ID != "" && f.Entity.Type != "" && bytes.Equal(f.Entity.appendCanonical(ids.dst[:0]), c.origin) {
+			return rest[:last], rest[last+1:]
+		}
+	}
+	return rest, nil
+}
+
+// unsaid puts back the frames that a record does not say: those of the grants, and
+// that of the originating user, who stands last of as many delegators.
+func (r *Ruling) unsaid(grants []string, origin Ref) {
+	if len(grants) == 0 || !r.Outcome.whollyAllowed() || !mayFollow(r.Frames) {
+		return
+	}
+	if last := delegators(r.Frames) + 1; last == len(grants) && !origin.IsZero() {
+		r.Frames = slices.Insert(r.Frames, last, Frame{As: FrameDelegator, Entity: origin, Allowed: true})
+	}
+	for _, g := range grants {
+		r.Frames = append(r.Frames, Frame{As: FrameGrant, Grant: g, Allowed: true})
+	}
+}
+
+// mayFollow tells whether frames of a chain may be left out behind others: the
+// acting party's, first, and none of a grant.
+func mayFollow(frames []Frame) bool {
+	for i := range frames { // a copy is large
+		if frames[i].As == FrameGrant {
+			return false
+		}
+	}
+	return len(frames) > 0 && frames[0].As == FrameActor
+}
+
+// delegators counts the delegators' frames that follow the acting party's.
+func delegators(frames []Frame) int {
+	n := 1
+	for n < len(frames) && frames[n].As == FrameDelegator {
+		n++
+	}
+	return n - 1
+}
+
+// bare tells whether a frame of that kind allows by policies, and there is no more
+// to say of it.
+func (f *Frame) bare(as FrameKind, policies []string) bool {
+	return f.As == as && f.kind() == as && f.Allowed && f.Exception == "" && len(f.Errors) == 0 && slices.Equal(f.Policies, policies)
+}
+
+// chainOf reads what a chain is made of in a request that was parsed: the grants,
+// unless they are none or more than a chain can have, and the originating user,
+// unless there is none or more is said than who it is.
+func chainOf(request map[string]any) (grants []string, origin Ref) {
+	context, _ := request["context"].(map[string]any)
+	list, _ := context["delegation"].([]any)
+	if len(list) > MaxChain {
+		return nil, Ref{}
+	}
+	for _, e := range list {
+		id, _ := e.(string)
+		if id == "" {
+			return nil, Ref{}
+		}
+		grants = append(grants, id)
+	}
+	if party, _ := context["on_behalf_of"].(map[string]any); len(party) == 2 {
+		typ, _ := party["type"].(string)
+		id, _ := party["id"].(string)
+		if typ != "" && id != "" {
+			origin = Ref{Type: typ, ID: id}
+		}
+	}
+	return grants, origin
+}
+
+// partyOf reads a party of which no more is said than who it is.
+func partyOf(text []byte) (r Ref, ok bool) {
+	m := readMembers(text)
+	r.read(&m)
+	return r, !m.failed && m.pos == len(text) && r.ID != "" && r.Type != ""
+}
+
+// complete puts back what a record leaves out of a ruling on a request.
+func (r *Ruling) complete(grants []string, origin Ref) {
+	r.unsaid(grants, origin)
 	shared := r.shared()
 	for i := range r.Frames {
 		if f := &r.Frames[i]; f.As == FrameDelegator && f.Allowed && len(f.Policies) == 0 {
@@ -163,9 +308,10 @@ func (d *Decision) complete(request any) {
 	if d.Actor.Kind == "" {
 		d.Actor.Kind = KindOfType(d.Actor.Type)
 	}
-	d.Ruling.complete()
+	grants, origin := chainOf(object)
+	d.Ruling.complete(grants, origin)
 	for i := range d.Parts {
-		d.Parts[i].Ruling.complete()
+		d.Parts[i].Ruling.complete(grants, origin)
 	}
 	if d.Outcome.whollyAllowed() && len(d.Reasons) == 0 {
 		d.Reasons = PartReasons(d.Parts)

@@ -360,6 +360,62 @@ func (l *Leaf) read(m *members) {
 	m.end()
 }
 
+// seek is where the value of a member begins in the text of an object in canonical
+// form, or what is left of it from a comma on; -1 if it is not there. It makes no
+// copy, for who asks of each record.
+func seek(text []byte, name string) int {
+	for i := 0; i+1 < len(text) && text[i+1] == '"' && text[i] != '}'; {
+		value := textEnd(text, i+1) + 1 // behind the colon
+		if value <= 0 || value >= len(text) {
+			break
+		}
+		if string(text[i+2:value-2]) == name {
+			return value
+		}
+		if i = valueEnd(text, value); i < 0 {
+			break
+		}
+	}
+	return -1
+}
+
+// textEnd is where the text goes on behind a string; -1 if it does not end.
+func textEnd(text []byte, at int) int {
+	for i := at + 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// valueEnd is the same for any value.
+func valueEnd(text []byte, at int) int {
+	depth := 0
+	for i := at; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			if i = textEnd(text, i) - 1; i < 0 {
+				return -1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth < 0 { // of the object around
+				return i
+			}
+		case ',':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
 // CitedAuthority is the prefix of the authority log that a record was decided at,
 // without the rest of the record. It is false of payloads that do not begin with
 // one, as canonical ones do.

@@ -31,7 +31,7 @@ func TestMembersReadAsEncodingJSON(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawer{t}
-		r := d.record(d.decision(d.anyRuling))
+		r := d.record(d.decision(d.anyRuling), d.chain())
 		if r.PEP.Instance, r.PEP.Sequence = d.optional(), uint64(len(d.optional())); d.flip() {
 			r.PEP.Authentication = &Authentication{Issuer: d.text(), Digest: d.text(), Verified: d.time(), AMR: d.texts()}
 		}

@@ -206,7 +206,8 @@ func (r *Record) complete(payload []byte) (request any, err error) {
 var writtenAgain = sync.Pool{New: func() any { return new([]byte) }}
 
 // AppendCanonical appends the record's canonical bytes (RFC 8785), its payload.
-// Request must be canonical already.
+// Request must be canonical already. Besides what the decision leaves out, frames
+// are that follow from the request's chain (docs/formats.md, "What is left out").
 func (r *Record) AppendCanonical(dst []byte) []byte {
 	o := object{dst: dst}
 	o.name("authority")
@@ -215,7 +216,7 @@ func (r *Record) AppendCanonical(dst []byte) []byte {
 	a.uint("size", r.Authority.Size)
 	o.dst = a.close()
 	o.name("decision")
-	o.dst = r.Decision.AppendCanonical(o.dst)
+	o.dst = r.Decision.append(o.dst, &chain{request: r.Request})
 	o.string("engine", r.Engine)
 	if !r.Facts.IsZero() {
 		o.name("facts")
@@ -258,10 +259,15 @@ func (r *Record) AppendCanonical(dst []byte) []byte {
 
 // AppendCanonical appends the canonical bytes of the decision, which is what a
 // replay compares. What follows from the rest is left out: who the acting party
-// is, which the request says, and its kind where that is what its type says; the texts of reasons, and the reasons that only
-// repeat frames or parts; what kind a frame is, that it allows, and the policies
-// of a delegator's that are the acting party's as well.
-func (d *Decision) AppendCanonical(dst []byte) []byte {
+// is, which the request says, and its kind where that is what its type says; the
+// texts of reasons, and the reasons that only repeat frames or parts; what kind a
+// frame is, that it allows, and the policies of a delegator's that are the acting
+// party's as well. A record leaves out more, see [Record.AppendCanonical].
+func (d *Decision) AppendCanonical(dst []byte) []byte { return d.append(dst, nil) }
+
+// append is AppendCanonical without the frames that follow from a chain (nil: with
+// all).
+func (d *Decision) append(dst []byte, c *chain) []byte {
 	o := object{dst: dst}
 	typed := d.Actor.Kind == "" || d.Actor.Kind == KindOfType(d.Actor.Type)
 	if d.Actor.Event != nil || !typed {
@@ -276,11 +282,11 @@ func (d *Decision) AppendCanonical(dst []byte) []byte {
 		o.dst = a.close()
 	}
 	appendList(&o, "counters", d.Counters, Counter.appendCanonical)
-	d.Ruling.appendFirst(&o)
+	d.Ruling.appendFirst(&o, c)
 	d.Ruling.appendOutcome(&o)
 	appendList(&o, "parts", d.Parts, func(p PartDecision, dst []byte) []byte {
 		o := object{dst: dst}
-		p.Ruling.appendFirst(&o)
+		p.Ruling.appendFirst(&o, c)
 		o.string("id", p.ID)
 		p.Ruling.appendOutcome(&o)
 		p.Ruling.appendLast(&o)
@@ -296,9 +302,10 @@ func (d *Decision) AppendCanonical(dst []byte) []byte {
 
 // A ruling's members stand between those of what embeds it: id and parts.
 
-func (r *Ruling) appendFirst(o *object) {
+func (r *Ruling) appendFirst(o *object, c *chain) {
 	shared := r.shared()
-	appendList(o, "frames", r.Frames, func(f Frame, dst []byte) []byte {
+	first, then := r.said(c, o)
+	appendLists(o, "frames", first, then, func(f Frame, dst []byte) []byte {
 		if f.As == FrameDelegator && f.Allowed && slices.Equal(f.Policies, shared) {
 			f.Policies = nil
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -80,10 +82,91 @@ func (d drawer) kind() Kind {
 	return rapid.SampledFrom(kinds).Draw(d.T, "kind")
 }
 
+// drawnChain is the chain that a drawn request is made by.
+type drawnChain struct {
+	context map[string]any
+	grants  []string // nil: none that a decision can have allowed by
+	origin  Ref
+}
+
+func (d drawer) chain() (c drawnChain) {
+	c.context = map[string]any{"channel": "x", "parts": []any{"a"}}
+	flaw := rapid.SampledFrom([]string{"", "", "", "none", "too long", "no id", "no list", "origin: none", "origin: more", "origin: less"}).Draw(d.T, "flaw")
+	if flaw == "none" {
+		return c
+	}
+	length := rapid.IntRange(1, 3).Draw(d.T, "grants")
+	if flaw == "too long" {
+		length = MaxChain + 1
+	}
+	var list []any
+	for i := range length {
+		c.grants = append(c.grants, "g"+strconv.Itoa(i)+d.text())
+		list = append(list, c.grants[i])
+	}
+	c.context["delegation"] = list
+	origin := map[string]any{"id": "ann" + d.text(), "type": "user"}
+	c.context["on_behalf_of"] = origin
+	c.origin = Ref{ID: origin["id"].(string), Type: "user"}
+	switch flaw {
+	case "too long":
+		c.grants = nil
+	case "no id":
+		list[0], c.grants = "", nil
+	case "no list":
+		c.context["delegation"], c.grants = "g0", nil
+	case "origin: none":
+		delete(c.context, "on_behalf_of")
+	case "origin: more":
+		origin["name"] = d.text()
+	case "origin: less":
+		delete(origin, "type")
+	}
+	return c
+}
+
+// frames are those of a decision by the chain; now and then one is missing, or says
+// more than that it allows.
+func (d drawer) chainFrames(c drawnChain, actor Frame) []Frame {
+	out := []Frame{actor}
+	one := func(f Frame) {
+		switch rapid.SampledFrom([]string{"", "", "", "", "", "", "missing", "policies", "more"}).Draw(d.T, "frame") {
+		case "missing":
+			return
+		case "policies":
+			f.Policies = d.texts()
+		case "more":
+			f.Allowed, f.Errors = false, []PolicyError{{d.text(), d.text()}}
+		}
+		out = append(out, f)
+	}
+	for i := range c.grants {
+		f := Frame{As: FrameDelegator, Allowed: true, Entity: Ref{"a" + strconv.Itoa(i), "ai_agent"}, Policies: actor.Policies}
+		if i == len(c.grants)-1 && !c.origin.IsZero() {
+			f.Entity = c.origin
+		}
+		one(f)
+	}
+	if rapid.IntRange(0, 5).Draw(d.T, "excepted") == 0 {
+		out = append(out, Frame{As: FrameException, Exception: "x", Allowed: d.flip()})
+	}
+	for _, g := range c.grants {
+		one(Frame{As: FrameGrant, Grant: g, Allowed: true})
+	}
+	return out
+}
+
 // ruling draws one that can have been made: its reasons hold those that follow from
-// the frames, and everybody is permitted by some policy.
-func (d drawer) ruling() Ruling {
+// the frames, everybody is permitted by some policy, and what is allowed by a chain
+// has the frame of a grant.
+func (d drawer) ruling(c drawnChain) Ruling {
 	r := d.anyRuling()
+	if c.grants != nil && d.flip() {
+		r.Frames = d.chainFrames(c, Frame{As: FrameActor, Allowed: d.flip(), Policies: []string{d.text()}})
+	}
+	if c.grants != nil && r.Outcome.whollyAllowed() && mayFollow(r.Frames) {
+		r.Frames = append(r.Frames, Frame{As: FrameGrant, Grant: c.grants[0], Allowed: true})
+	}
 	for i := range r.Frames {
 		if f := &r.Frames[i]; f.As == FrameDelegator && f.Allowed && len(f.Policies) == 0 {
 			f.Policies = []string{d.text()}
@@ -136,8 +219,12 @@ func (d drawer) decision(ruling func() Ruling) Decision {
 	}
 }
 
-func (d drawer) record(decision Decision) *Record {
+func (d drawer) record(decision Decision, c drawnChain) *Record {
 	request := drawObject(2).Draw(d.T, "request")
+	delete(request, "context")
+	if c.context != nil {
+		request["context"] = c.context
+	}
 	decision.Actor.Ref = Ref{ID: d.text(), Type: rapid.SampledFrom([]string{"user", "human_user", "ai_agent", "team", ""}).Draw(d.T, "type")}
 	request["subject"] = map[string]any{"id": decision.Actor.ID, "type": decision.Actor.Type}
 	return &Record{
@@ -155,7 +242,7 @@ func (d drawer) record(decision Decision) *Record {
 func TestRecordIsWrittenInCanonicalForm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawer{t}
-		r := d.record(d.decision(d.anyRuling))
+		r := d.record(d.decision(d.anyRuling), drawnChain{})
 		got := r.AppendCanonical(nil)
 		v, err := ParseJSON(got, eventLimits)
 		if err != nil {
@@ -178,14 +265,15 @@ func TestRecordIsWrittenInCanonicalForm(t *testing.T) {
 func TestRecordReadsBackAsItWasDecided(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawer{t}
-		decision := d.decision(d.ruling)
+		c := d.chain()
+		decision := d.decision(func() Ruling { return d.ruling(c) })
 		if len(decision.Parts) > 0 { // then they have the frames
 			decision.Frames, decision.Reasons = nil, list(d, d.reason)
 			if decision.Outcome.whollyAllowed() && (d.flip() || len(decision.Reasons) == 0) {
 				decision.Reasons = PartReasons(decision.Parts)
 			}
 		}
-		r := d.record(decision)
+		r := d.record(decision, c)
 		back, err := ParseRecord(r.AppendCanonical(nil))
 		if err != nil {
 			t.Fatal(err)
@@ -201,19 +289,32 @@ func TestRecordReadsBackAsItWasDecided(t *testing.T) {
 func TestDenialIsAlwaysWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawer{t}
-		r := d.anyRuling()
-		text := (&Decision{Ruling: r}).AppendCanonical(nil)
+		c := d.chain()
+		r := d.ruling(c)
+		text := d.record(Decision{Ruling: r}, c).AppendCanonical(nil)
 		var got struct {
-			Outcome string
-			Frames  []map[string]any
+			Decision struct {
+				Outcome string
+				Frames  []map[string]any
+			}
 		}
-		if err := json.Unmarshal(text, &got); err != nil || got.Outcome != r.Outcome.String() || len(got.Frames) != len(r.Frames) {
+		if err := json.Unmarshal(text, &got); err != nil || got.Decision.Outcome != r.Outcome.String() {
 			t.Fatalf("%s: %v", text, err)
 		}
-		for i, f := range r.Frames {
-			if allowed, said := got.Frames[i]["allowed"]; said == f.Allowed || said && allowed != false {
-				t.Fatalf("%s: frame %d allows: %v", text, i, f.Allowed)
+		denies := func(f Frame) bool { return !f.Allowed }
+		written, want := 0, len(slices.DeleteFunc(slices.Clone(r.Frames), func(f Frame) bool { return f.Allowed }))
+		for _, f := range got.Decision.Frames {
+			if allowed, said := f["allowed"]; said && allowed != false {
+				t.Fatalf("%s says that a frame allows", text)
+			} else if said {
+				written++
 			}
+		}
+		if written != want {
+			t.Fatalf("%s says of %d frames that they do not allow, and %d do not", text, written, want)
+		}
+		if all := len(got.Decision.Frames) == len(r.Frames); !all && (!r.Outcome.whollyAllowed() || slices.ContainsFunc(r.Frames[len(r.Frames)-1:], denies)) {
+			t.Fatalf("%s leaves out frames of what is %s", text, r.Outcome)
 		}
 	})
 }
@@ -274,7 +375,7 @@ func TestParseRecordRefuses(t *testing.T) {
 		{"line feed at the end", `49.123Z"}`, "49.123Z\"}\n", "canonical"},
 		{"member order", `"semantics":"aver/1","time":"2026-11-24T07:33:49.123Z"`, `"time":"2026-11-24T07:33:49.123Z","semantics":"aver/1"`, "canonical"},
 		{"unknown member", `"engine":`, `"enemy":1,"engine":`, "canonical"},
-		{"unknown member deep", `"grant":"g-ap-ann"}]`, `"grant":"g-ap-ann","at":1}]`, "canonical"},
+		{"unknown member deep", `{"policies":["payments/agents-approve"]}`, `{"at":1,"policies":["payments/agents-approve"]}`, "canonical"},
 		{"member in another case", `"salt":`, `"SALT":`, "canonical"},
 		{"member twice", `"kind":"decision"`, `"kind":"decision","kind":"decision"`, "canonical"},
 		{"member missing", `"semantics":"aver/1",`, ``, "canonical"},
@@ -292,6 +393,7 @@ func TestParseRecordRefuses(t *testing.T) {
 		{"frame that says that it allows", `{"entity":{"id":"ann"`, `{"allowed":true,"entity":{"id":"ann"`, "canonical"},
 		{"policies that follow", `{"entity":{"id":"ann","type":"user"},"policies":["payments/clerks-approve"]}`,
 			`{"entity":{"id":"ann","type":"user"},"policies":["payments/agents-approve"]}`, "canonical"},
+		{"frame of a grant that follows", `"policies":["payments/clerks-approve"]}]`, `"policies":["payments/clerks-approve"]},{"grant":"g-ap-ann"}]`, "canonical"},
 		{"who the actor is", `"actor":{"event":12}`, `"actor":{"event":12,"id":"ap-agent"}`, "canonical"},
 		{"kind that follows", `"actor":{"event":12}`, `"actor":{"event":12,"kind":"ai_agent"}`, "canonical"},
 		{"empty kind", `"actor":{"event":12}`, `"actor":{"event":12,"kind":""}`, "canonical"},

@@ -105,6 +105,13 @@ func TestDecideRandomRequests(t *testing.T) {
 			resource["type"] = "payment"
 		}
 		request := map[string]any{"subject": party(), "action": action, "resource": resource, "context": context}
+		if list, _ := context["delegation"].([]any); len(list) > 0 && rapid.Bool().Draw(rt, "joined") { // else few chains hold
+			last := map[any]aver.Ref{"g": bot, "g2": sub}[list[len(list)-1]]
+			request["subject"].(map[string]any)["type"], request["subject"].(map[string]any)["id"] = last.Type, last.ID
+			if _, ok := context["on_behalf_of"]; ok {
+				context["on_behalf_of"] = rapid.SampledFrom([]any{map[string]any{"type": "user", "id": "alice"}, map[string]any{"type": "user", "id": "alice", "name": "A"}}).Draw(rt, "origin")
+			}
+		}
 		checkDecision(rt, w, used, string(aver.AppendCanonical(nil, request)))
 	})
 }

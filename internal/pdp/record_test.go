@@ -3,6 +3,7 @@ package pdp_test
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -130,6 +131,66 @@ func TestRecordOfPartsIsMinimal(t *testing.T) {
 	const want = `"context":{"parts":["x",{"id":"y","properties":{"amount":5}},"z"]}`
 	if !bytes.Contains(r.Request, []byte(want)) || !slices.Equal(r.Omitted, []string{"resource.iban"}) {
 		t.Errorf("kept %s and omitted %q, want %s", r.Request, r.Omitted, want)
+	}
+}
+
+// A record says no frames that the chain of its request gives, and all that it does
+// not; either way it reads back as it was decided.
+func TestFramesOfAChainAreInTheRecordOnce(t *testing.T) {
+	const who = `"on_behalf_of":` + aliceJSON
+	for _, c := range []struct {
+		name, sensitive, request string
+		want                     []string // the entities and grants that the frames in the record name
+	}{
+		{"permitted", "", pay(subJSON, 50, `"delegation":["g1","g2"],`+who), []string{"bot"}},
+		{"in parts", "", pay(subJSON, 50, `"delegation":["g1","g2"],`+who+`,"parts":["a","b"]`), []string{"bot", "bot"}},
+		{"one hop", "", pay(botJSON, 50, `"delegation":["g1"],`+who), nil},
+		{"nobody is named", "", pay(subJSON, 50, `"delegation":["g1","g2"]`), []string{"bot", "alice"}},
+		{"more is said of who is", "", pay(subJSON, 50, `"delegation":["g1","g2"],"on_behalf_of":{"type":"user","id":"alice","name":"A"}`), []string{"bot", "alice"}},
+		{"denied", "", pay(subJSON, 500, `"delegation":["g1","g2"],`+who), []string{"bot", "alice", "g1", "g2"}},
+		{"the chain is withheld", "context.delegation", pay(subJSON, 50, `"delegation":["g1","g2"],`+who), []string{"bot", "alice", "g1", "g2"}},
+		{"whom it begins with is withheld", "context.on_behalf_of", pay(subJSON, 50, `"delegation":["g1","g2"],`+who), []string{"bot", "alice"}},
+		{"some of whom it begins with is withheld", "context.on_behalf_of.id", pay(subJSON, 50, `"delegation":["g1","g2"],`+who), []string{"bot", "alice"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, "")
+			b, err := policy.Load(map[string][]byte{
+				"bundle.yaml": []byte("name: test\nsensitive: [" + c.sensitive + "]\n"),
+				"main.cedar":  []byte(`@id("pay") permit (principal, action == Action::"pay", resource);`),
+			}, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.publish(b)
+			w.agent("bot", nil)
+			w.agent("sub", nil)
+			w.grant(aver.Grant{ID: "g1", From: alice, To: bot, Depth: 1, Condition: "resource.amount <= 100"})
+			w.grant(aver.Grant{ID: "g2", From: bot, To: sub, Parent: "g1"})
+			record, _ := w.record(c.request)
+			checkReadsBack(t, record)
+			var text struct {
+				Decision struct {
+					Frames []aver.Frame
+					Parts  []struct{ Frames []aver.Frame }
+				}
+			}
+			if err := json.Unmarshal(record.AppendCanonical(nil), &text); err != nil {
+				t.Fatal(err)
+			}
+			frames := text.Decision.Frames
+			for _, p := range text.Decision.Parts {
+				frames = append(frames, p.Frames...)
+			}
+			var got []string
+			for _, f := range frames {
+				if name := f.Entity.ID + f.Grant; name != "" {
+					got = append(got, name)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s\nnames %q, want %q", record.AppendCanonical(nil), got, c.want)
+			}
+		})
 	}
 }
 

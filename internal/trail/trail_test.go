@@ -111,7 +111,10 @@ func (s *story) decide(q asked) (id string, at uint64) {
 	r.Decision.Actor = aver.Actor{Ref: q.actor, Kind: aver.KindOfType(q.actor.Type)}
 	r.Decision.Frames = []aver.Frame{{As: aver.FrameActor, Allowed: true, Policies: []string{"pay/agents"}}}
 	for _, v := range slices.Backward(q.via) {
-		r.Decision.Frames = append(r.Decision.Frames, aver.Frame{As: aver.FrameDelegator, Entity: v, Allowed: true})
+		r.Decision.Frames = append(r.Decision.Frames, aver.Frame{As: aver.FrameDelegator, Entity: v, Allowed: true, Policies: []string{"pay/agents"}})
+	}
+	for _, g := range q.grants {
+		r.Decision.Frames = append(r.Decision.Frames, aver.Frame{As: aver.FrameGrant, Grant: g, Allowed: true})
 	}
 	if q.reason != "" {
 		r.Decision.Reasons = []aver.Reason{{Code: q.reason, Policy: "pay/large"}}

@@ -240,6 +240,19 @@ const frameKind = (f) => f.exception ? "exception" : f.grant ? "grant" : f.entit
 const kinds = ["human_user", "service_account", "application", "workload", "api_client", "ai_agent"];
 const kindOfType = (type) => kinds.includes(type) ? type : type === "user" ? "human_user" : "unknown";
 
+const isText = (x) => typeof x === "string" && x !== "";
+
+// putBack puts back the frames of a chain that allows.
+function putBack(frames, { delegation: grants, on_behalf_of: origin } = {}) {
+  if (!frames.length || frameKind(frames[0]) !== "actor" || frames.some((f) => f.grant)) return;
+  if (!Array.isArray(grants) || !grants.length || grants.length > 8 || !grants.every(isText)) return;
+  let next = 1;
+  while (next < frames.length && frameKind(frames[next]) === "delegator") next++;
+  const known = isText(origin?.type) && isText(origin.id) && Object.keys(origin).length === 2;
+  if (known && next === grants.length) frames.splice(next, 0, { entity: origin });
+  frames.push(...grants.map((grant) => ({ grant })));
+}
+
 // complete puts back what a record leaves out of its decision: docs/formats.md, "What is left out".
 function complete(record) {
   const d = structuredClone(record.decision), { type, id } = record.request.subject ?? {};
@@ -247,6 +260,7 @@ function complete(record) {
   d.actor = { kind: kindOfType(type), ...d.actor, type, id };
   for (const r of [d, ...(d.parts ?? [])]) {
     const frames = r.frames ?? [], actor = frames[0];
+    if (allowed(r)) putBack(frames, record.request.context);
     for (const f of frames) f.allowed = !Object.hasOwn(f, "allowed"); // it is never there but as false
     for (const f of frames) if (frameKind(f) === "delegator" && f.allowed && frameKind(actor) === "actor" && actor.allowed) f.policies ??= actor.policies;
     let given = [];
