@@ -98,8 +98,8 @@ func ExampleParseLeaf() {
 	}
 	fmt.Println(record.Decision.Actor.Ref, "was", record.Decision.Outcome, "at", record.Time)
 	// Output:
-	// leaf:      393959f2ab8e8f4b35437591d1cb61a7bd51fa9a05a9af8bdfbbd45ad19d2396
-	// sha256sum: 393959f2ab8e8f4b35437591d1cb61a7bd51fa9a05a9af8bdfbbd45ad19d2396
+	// leaf:      c2fdec2ea0a016798283018581847f2428997d789740a1639776877b8c747fd6
+	// sha256sum: c2fdec2ea0a016798283018581847f2428997d789740a1639776877b8c747fd6
 	// matches:   true
 	// ai_agent::"ap-agent" was permitted at 2026-11-24T07:33:49.123Z
 }

@@ -229,7 +229,9 @@ func (r *Record) read(m *members) {
 	}
 	r.ID = m.string("id")
 	r.Kind = m.string("kind")
-	r.Omitted = m.strings("omitted")
+	if m.next("omitted") {
+		r.Omitted.read(m)
+	}
 	if m.next("pep") {
 		m.unmarshal("authentication", &r.PEP.Authentication)
 		r.PEP.Credential = m.string("credential")

@@ -36,7 +36,7 @@ type Record struct {
 	PEP       PEP             `json:"pep"`
 	Request   json.RawMessage `json:"request"`           // reduced to what policies can read and bundles retain
 	Full      string          `json:"request_digest"`    // digest of the request as it was sent
-	Omitted   []string        `json:"omitted,omitempty"` // attribute paths that were sent and are not kept
+	Omitted   Paths           `json:"omitted,omitempty"` // attribute paths that were sent and are not kept
 	Facts     Facts           `json:"facts,omitzero"`    // what was looked up in the state, absent ones included
 	Decision  Decision        `json:"decision"`
 	Salt      string          `json:"salt"`            // 128 random bits, so that the leaf does not betray the payload
@@ -227,7 +227,10 @@ func (r *Record) AppendCanonical(dst []byte) []byte {
 	}
 	o.string("id", r.ID)
 	o.string("kind", r.Kind)
-	o.strings("omitted", r.Omitted)
+	if len(r.Omitted) > 0 {
+		o.name("omitted")
+		o.dst = r.Omitted.appendCanonical(o.dst)
+	}
 	o.name("pep")
 	p := object{dst: o.dst}
 	if r.PEP.Authentication != nil {

@@ -76,6 +76,22 @@ func (d drawer) reason() Reason {
 	return Reason{Code: ReasonCode(d.text()), Policy: d.optional(), Grant: d.optional(), Detail: d.optional()}
 }
 
+// paths are drawn as a record has them.
+func (d drawer) paths() Paths {
+	var out Paths
+	for _, root := range pathRoots {
+		for range rapid.IntRange(0, 3).Draw(d.T, "paths") {
+			path := root + rapid.SampledFrom([]string{".amount", ".a.b", `["line items"]`, ".Zeta", `["a.b"].c`, `.a["]"]`, "._x", `["\\"][""]`}).Draw(d.T, "path")
+			if d.flip() {
+				path = root + string(AppendString([]byte("["), d.text())) + "]"
+			}
+			out = append(out, path)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // kind is now and then what the type of the drawn record's subject says.
 func (d drawer) kind() Kind {
 	kinds := []Kind{KindUnknown, HumanUser, ServiceAccount, AIAgent, "a kind of its own"}
@@ -231,7 +247,7 @@ func (d drawer) record(decision Decision, c drawnChain) *Record {
 		ID: d.text(), Kind: "decision", Time: d.time(), Semantics: d.text(), Engine: d.text(),
 		Authority: TreeHead{Root: d.text(), Size: rapid.Uint64Range(0, MaxInteger).Draw(d.T, "size")},
 		Policies:  d.text(), PEP: PEP{Credential: d.text(), RequestID: d.optional()},
-		Request: AppendCanonical(nil, request), Full: d.text(), Omitted: d.texts(),
+		Request: AppendCanonical(nil, request), Full: d.text(), Omitted: d.paths(),
 		Facts:    Facts{Absent: list(d, d.ref), Events: list(d, func() uint64 { return rapid.Uint64Range(0, MaxInteger).Draw(d.T, "event") })},
 		Decision: decision, Salt: d.text(),
 	}
@@ -397,6 +413,11 @@ func TestParseRecordRefuses(t *testing.T) {
 		{"who the actor is", `"actor":{"event":12}`, `"actor":{"event":12,"id":"ap-agent"}`, "canonical"},
 		{"kind that follows", `"actor":{"event":12}`, `"actor":{"event":12,"kind":"ai_agent"}`, "canonical"},
 		{"empty kind", `"actor":{"event":12}`, `"actor":{"event":12,"kind":""}`, "canonical"},
+		{"list of whole paths", `"omitted":{"context":["trace"],"principal":["version"],"resource":["[\"line items\"]"]}`, `"omitted":["context.trace"]`, "record: json: "},
+		{"omitted by another order", `"omitted":{"context":["trace"],"principal":["version"],`, `"omitted":{"principal":["version"],"context":["trace"],`, "canonical"},
+		{"omitted of what is no part", `"omitted":{"context"`, `"omitted":{"aver":["x"],"context"`, "no path begins"},
+		{"omitted by an empty list", `"omitted":{"context"`, `"omitted":{"action":[],"context"`, "canonical"},
+		{"omitted twice", `"omitted":{"context"`, `"omitted":{"context":["a"],"context"`, "canonical"},
 		{"empty actor", `"actor":{"event":12}`, `"actor":{}`, "canonical"},
 		{"not a time", `2026-11-24T07:33:49.123Z`, `yesterday`, "is not a time"},
 		{"another kind", `"kind":"decision"`, `"kind":"activity"`, `kind "activity" is not known to this version`},
