@@ -16,6 +16,9 @@ func DecideAndEncode(t testing.TB, st *authority.State, req *aver.Request, now a
 	return Recording(t, st, req, now)()
 }
 
+// Keep saves the usage of limits as KeepUsage does, now.
+func (p *Point) Keep(ctx context.Context) error { return p.keep(ctx) }
+
 // Recording decides a request and returns what makes a log entry of the decision,
 // as a Point does, and returns the size of the payload.
 func Recording(t testing.TB, st *authority.State, req *aver.Request, now aver.Time) func() int {

@@ -44,6 +44,7 @@ type Point struct {
 
 	counted sync.Mutex // held from reading the usage of limits until the record has its place in the log
 	usage   *usage
+	last    *ledger.Ticket // of the last decision that counted
 
 	searched searchedStates
 }
@@ -191,6 +192,7 @@ func (p *Point) Submit(q *Query, pep aver.PEP) (*Pending, error) {
 		}
 		if err == nil {
 			p.usage.add(pending.answer.Counters)
+			p.last = pending.ticket
 		}
 		return pending, err
 	}
@@ -279,7 +281,8 @@ func (p *Point) Close() error {
 	if p.o.UsageFile == "" || p.log.Health() != nil || p.log.Generation() != p.usage.generation {
 		return nil
 	}
-	return p.usage.save(p.log, p.o.UsageFile)
+	size, root := p.log.Head()
+	return p.usage.save(size, root, p.o.UsageFile)
 }
 
 // hasLimits tells whether a decision uses up what can be used up.

@@ -2,9 +2,12 @@ package pdp_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -209,6 +212,91 @@ func TestLimitsUnderConcurrency(t *testing.T) {
 		} else {
 			before = c.After
 		}
+	}
+}
+
+// The usage that is saved while others decide is what the log has before the size it is saved for: a start after a
+// crash counts on from there, and no use is forgotten or counted twice.
+func TestUsageIsSavedWhileOthersDecide(t *testing.T) {
+	b := newBench(t, limitedWorld(t, 1_000_000), t.TempDir())
+	file := filepath.Join(b.dir, "usage.json")
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		text := limited
+		if i%2 == 1 { // of no grant
+			text = strings.Replace(limited, `,"context":{"delegation":["g"]}`, "", 1)
+		}
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := b.ask(text); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	type saved struct {
+		Size uint64
+		Used []struct{ Used int64 }
+	}
+	var all []saved
+	for range 50 {
+		if err := b.point.Keep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s saved
+		if err := json.Unmarshal(text, &s); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+	close(stop)
+	wg.Wait()
+	size, _ := b.log.Head()
+	used := make([]int64, size+1) // before each entry
+	for e, err := range b.log.Entries(0, size) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := aver.ParseRecord(e.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		used[e.Index+1] = used[e.Index]
+		for _, c := range r.Decision.Counters {
+			used[e.Index+1] = c.After
+		}
+	}
+	for _, s := range all {
+		got := int64(0)
+		for _, u := range s.Used {
+			got += u.Used
+		}
+		if got != used[s.Size] {
+			t.Fatalf("saved for %d entries: %d used, the log says %d", s.Size, got, used[s.Size])
+		}
+	}
+	if last := all[len(all)-1]; last.Size == 0 || used[last.Size] == 0 {
+		t.Fatal("nothing was used before the last time it was saved")
+	}
+	b.log.Close() // and not the point: as after a crash
+	b.open()
+	a, err := b.ask(limited)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.Counters[0].Before; got != used[size] {
+		t.Errorf("after a crash %d are used, the log says %d", got, used[size])
 	}
 }
 

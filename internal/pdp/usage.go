@@ -2,13 +2,16 @@ package pdp
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -21,6 +24,7 @@ import (
 type usage struct {
 	Usage
 	generation uint64
+	saved      uint64 // the size of the log that it was saved for when it was loaded
 }
 
 func (u *usage) add(counters []aver.Counter) {
@@ -57,7 +61,7 @@ func loadUsage(log *ledger.Log, file string, carried []aver.Counter, logger *slo
 		for _, e := range saved.Used {
 			u.Usage[LimitKey{e.Grant, e.Name}] = e.Used
 		}
-		from = saved.Size
+		from, u.saved = saved.Size, saved.Size
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		logger.Warn("the saved usage of limits can't be read; reading the log instead", "error", err)
 	}
@@ -97,9 +101,61 @@ func readUsage(file string) (u usageFile, err error) {
 	return u, json.Unmarshal(text, &u)
 }
 
-// save writes the usage as of the log's committed size. Nobody may be deciding.
-func (u *usage) save(log *ledger.Log, file string) error {
-	size, root := log.Head()
+// How often the usage is saved: what a start after a crash has to read is what came since.
+const (
+	keepEvery = 50_000          // entries
+	keepCheck = 5 * time.Second // how often is looked whether there are so many
+)
+
+// KeepUsage saves the usage of limits every so many entries until ctx ends, so that a start after a crash need not
+// read the whole log either.
+func (p *Point) KeepUsage(ctx context.Context) {
+	if p.o.UsageFile == "" {
+		return
+	}
+	p.counted.Lock()
+	kept := p.usage.saved
+	p.counted.Unlock()
+	for {
+		if size, _ := p.log.Head(); size-kept >= keepEvery {
+			if err := p.keep(ctx); err != nil && ctx.Err() == nil {
+				p.o.Logger.Warn("the usage of limits can't be saved; the next start may have to read more of the log", "error", err)
+			}
+			kept = size
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(keepCheck):
+		}
+	}
+}
+
+// keep saves the usage as of now, while others decide.
+func (p *Point) keep(ctx context.Context) error {
+	p.counted.Lock()
+	used := usage{Usage: maps.Clone(p.usage.Usage), generation: p.usage.generation}
+	last := p.last
+	size, _ := p.log.Head() // whatever counts before it is in used, and after it up to last as well
+	p.counted.Unlock()
+	if last != nil {
+		if _, err := last.Wait(ctx); err != nil {
+			return err
+		}
+		size = max(size, last.Index()+1)
+	}
+	if p.log.Generation() != used.generation { // something that counted was dropped; the next time it is right again
+		return nil
+	}
+	root, err := p.log.TreeHash(size)
+	if err != nil {
+		return err
+	}
+	return used.save(size, root, p.o.UsageFile)
+}
+
+// save writes the usage as of a size of the log, with the root that it has there.
+func (u *usage) save(size uint64, root tlog.Hash, file string) error {
 	out := usageFile{Size: size, Root: root.String(), Used: []usageEntry{}}
 	if root == (tlog.Hash{}) && size > 0 {
 		return errors.New("the log has no root")

@@ -36,22 +36,23 @@ import (
 
 // Server is an open data directory and what answers from it. Close it, or let [Server.Serve] do so.
 type Server struct {
-	cfg       Config
-	dir       *datadir.Dir
-	authority *ledger.Log
-	decisions *ledger.Log
-	pap       *pap.Point
-	pdp       *pdp.Point
-	tracker   *activity.Tracker
-	keeper    *retention.Keeper
-	cosigners cosigners
-	webhooks  *webhook.Deliverer
-	index     *searchIndex // nil: there is none
-	handed    index.Handover
-	gaps      *gaps.Watcher
-	stopGaps  func()
-	api       *api.API
-	stopping  atomic.Bool
+	cfg         Config
+	dir         *datadir.Dir
+	authority   *ledger.Log
+	decisions   *ledger.Log
+	pap         *pap.Point
+	pdp         *pdp.Point
+	tracker     *activity.Tracker
+	keeper      *retention.Keeper
+	cosigners   cosigners
+	webhooks    *webhook.Deliverer
+	index       *searchIndex // nil: there is none
+	handed      index.Handover
+	gaps        *gaps.Watcher
+	stopGaps    func()
+	stopKeeping func() // of the usage of limits
+	api         *api.API
+	stopping    atomic.Bool
 
 	closing  sync.Once
 	closeErr error
@@ -118,6 +119,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("decision point: %w", err)
 	}
+	s.keepUsage()
 	s.pap.Govern(s.pdp)
 	if err := s.watchGaps(); err != nil {
 		return err
@@ -132,6 +134,20 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	return s.openAPI()
+}
+
+// keepUsage keeps the usage of limits up with the log, until stopKeeping.
+func (s *Server) keepUsage() {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.pdp.KeepUsage(ctx)
+	}()
+	s.stopKeeping = func() {
+		stop()
+		<-done
+	}
 }
 
 func (s *Server) openLog(dir string, key ledger.Key) (*ledger.Log, error) {
@@ -310,6 +326,9 @@ func (s *Server) close() error {
 	var errs []error
 	if s.stopGaps != nil {
 		s.stopGaps()
+	}
+	if s.stopKeeping != nil {
+		s.stopKeeping()
 	}
 	if s.tracker != nil {
 		s.tracker.Close()
