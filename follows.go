@@ -173,8 +173,8 @@ func (c *chain) find() {
 }
 
 // said returns the frames that a record says, those before and those after the one
-// of the originating user. All are, but where everything is allowed and they are as
-// many as the chain has grants: then the request names these, and whoever reads the
+// of the originating user. All are, but where each grant allows and they are as
+// many as the chain has: then the request names these, and whoever reads the
 // record puts them back, see unsaid. What it needs to write, it writes to the spare
 // room of the object.
 func (r *Ruling) said(c *chain, o *object) (first, then []Frame) {
@@ -183,7 +183,7 @@ func (r *Ruling) said(c *chain, o *object) (first, then []Frame) {
 		n++
 	}
 	rest := r.Frames[:len(r.Frames)-n]
-	if c == nil || n == 0 || n > MaxChain || !r.Outcome.whollyAllowed() || !mayFollow(rest) {
+	if c == nil || n == 0 || n > MaxChain || !r.chained() || !mayFollow(rest) {
 		return r.Frames, nil
 	}
 	c.find()
@@ -215,7 +215,7 @@ func (r *Ruling) said(c *chain, o *object) (first, then []Frame) {
 // unsaid puts back the frames that a record does not say: those of the grants, and
 // that of the originating user, who stands last of as many delegators.
 func (r *Ruling) unsaid(grants []string, origin Ref) {
-	if len(grants) == 0 || !r.Outcome.whollyAllowed() || !mayFollow(r.Frames) {
+	if len(grants) == 0 || !r.chained() || !mayFollow(r.Frames) {
 		return
 	}
 	if last := delegators(r.Frames) + 1; last == len(grants) && !origin.IsZero() {
@@ -224,6 +224,17 @@ func (r *Ruling) unsaid(grants []string, origin Ref) {
 	for _, g := range grants {
 		r.Frames = append(r.Frames, Frame{As: FrameGrant, Grant: g, Allowed: true})
 	}
+}
+
+// chained tells whether a ruling has a frame for each grant of the request's chain:
+// of one that was never issued there is none.
+func (r *Ruling) chained() bool {
+	for i := range r.Reasons {
+		if r.Reasons[i].Code == ReasonGrantUnknown {
+			return false
+		}
+	}
+	return true
 }
 
 // mayFollow tells whether frames of a chain may be left out behind others: the

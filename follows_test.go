@@ -87,7 +87,7 @@ func TestReasonsThatFollowAreLeftOut(t *testing.T) {
 // B6: what every party of a chain is permitted by stands once.
 func TestPoliciesOfAChainAreLeftOutWhereTheyAreTheActors(t *testing.T) {
 	r := sampleRecords()[0]
-	r.Decision.Outcome, r.Decision.Reasons = Challenged, nil // so that all frames of the chain are written
+	r.Decision.Outcome, r.Decision.Reasons = Challenged, []Reason{{Code: ReasonGrantUnknown}} // so that all frames of the chain are written
 	r.Decision.Frames = []Frame{
 		{As: FrameActor, Allowed: true, Policies: []string{"p/a"}},
 		{As: FrameDelegator, Entity: Ref{"x", "user"}, Allowed: true, Policies: []string{"p/a"}},
@@ -137,9 +137,9 @@ func TestFramesOfAChainAreLeftOutWhereTheyFollow(t *testing.T) {
 		{"among other members", Permitted, `"a":{"delegation":["x"]},"b":"}\\",` + chain + `,"m":[{"n":"]"},[1]],` + ann + `,"parts":["x"]`, all, "p/a bot"},
 
 		{"denied", Denied, chain + "," + ann, []Frame{actor, through, origin, g1, fails}, "p/a bot ann g1 !g2"},
-		{"denied, and every frame allows", Denied, chain + "," + ann, all, "p/a bot ann g1 g2"},
-		{"challenged", Challenged, chain + "," + ann, all, "p/a bot ann g1 g2"},
-		{"partially authorized", PartiallyAuthorized, chain + "," + ann, all, "p/a bot ann g1 g2"},
+		{"denied, and every frame allows", Denied, chain + "," + ann, all, "p/a bot"},
+		{"challenged", Challenged, chain + "," + ann, all, "p/a bot"},
+		{"partially authorized", PartiallyAuthorized, chain + "," + ann, all, "p/a bot"},
 		{"permitted, and a grant does not allow", Permitted, chain + "," + ann, []Frame{actor, through, origin, g1, fails}, "p/a bot ann g1 !g2"},
 		{"grants in another order", Permitted, chain + "," + ann, []Frame{actor, through, origin, g2, g1}, "p/a bot ann g2 g1"},
 		{"a grant is missing", Permitted, chain + "," + ann, []Frame{actor, through, origin, g2}, "p/a bot ann g2"},
@@ -229,6 +229,7 @@ func TestChainCannotBeToldOtherwise(t *testing.T) {
 		grant   = `,{"grant":"g1"}`
 		allowed = `],"outcome":"permitted"}`
 		denied  = `],"outcome":"denied"}`
+		unknown = `],"outcome":"denied","reasons":[{"code":"grant_unknown","grant":"g1"}]}`
 	)
 	for _, c := range []struct {
 		name, frames, outcome string
@@ -241,8 +242,10 @@ func TestChainCannotBeToldOtherwise(t *testing.T) {
 		{"both are", entity + grant, allowed, ""},
 		{"it says that the grant allows", another + `,{"allowed":true,"grant":"g1"}`, allowed, ""},
 		{"only the grant is written", grant, allowed, "actor grant"}, // a delegator who does not say anything did not say that it is left out
-		{"of a denial nothing is put back", "", denied, "actor"},
-		{"of a denial all is written", entity + grant, denied, "actor delegator grant"},
+		{"also of a denial", "", denied, "actor delegator grant"},
+		{"of a denial, and the grant is written out", entity + grant, denied, ""},
+		{"of grants that are not known nothing is", "", unknown, "actor"},
+		{"of these all is written", entity + grant, unknown, "actor delegator grant"},
 		{"a grant that does not allow stays", entity + `,{"allowed":false,"grant":"g1"}`, denied, "actor delegator !grant"},
 		{"also in what says it is permitted", entity + `,{"allowed":false,"grant":"g1"}`, allowed, "actor delegator !grant"},
 	} {

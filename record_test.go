@@ -173,14 +173,14 @@ func (d drawer) chainFrames(c drawnChain, actor Frame) []Frame {
 }
 
 // ruling draws one that can have been made: its reasons hold those that follow from
-// the frames, everybody is permitted by some policy, and what is allowed by a chain
-// has the frame of a grant.
+// the frames, everybody is permitted by some policy, and a chain whose grants are
+// known has the frame of one.
 func (d drawer) ruling(c drawnChain) Ruling {
 	r := d.anyRuling()
 	if c.grants != nil && d.flip() {
 		r.Frames = d.chainFrames(c, Frame{As: FrameActor, Allowed: d.flip(), Policies: []string{d.text()}})
 	}
-	if c.grants != nil && r.Outcome.whollyAllowed() && mayFollow(r.Frames) {
+	if c.grants != nil && r.chained() && mayFollow(r.Frames) {
 		r.Frames = append(r.Frames, Frame{As: FrameGrant, Grant: c.grants[0], Allowed: true})
 	}
 	for i := range r.Frames {
@@ -329,8 +329,8 @@ func TestDenialIsAlwaysWritten(t *testing.T) {
 		if written != want {
 			t.Fatalf("%s says of %d frames that they do not allow, and %d do not", text, written, want)
 		}
-		if all := len(got.Decision.Frames) == len(r.Frames); !all && (!r.Outcome.whollyAllowed() || slices.ContainsFunc(r.Frames[len(r.Frames)-1:], denies)) {
-			t.Fatalf("%s leaves out frames of what is %s", text, r.Outcome)
+		if all := len(got.Decision.Frames) == len(r.Frames); !all && slices.ContainsFunc(r.Frames[len(r.Frames)-1:], denies) {
+			t.Fatalf("%s leaves out frames, and the last grant does not allow", text)
 		}
 	})
 }

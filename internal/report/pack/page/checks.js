@@ -242,7 +242,7 @@ const kindOfType = (type) => kinds.includes(type) ? type : type === "user" ? "hu
 
 const isText = (x) => typeof x === "string" && x !== "";
 
-// putBack puts back the frames of a chain that allows.
+// putBack puts back the frames of a chain whose grants allow.
 function putBack(frames, { delegation: grants, on_behalf_of: origin } = {}) {
   if (!frames.length || frameKind(frames[0]) !== "actor" || frames.some((f) => f.grant)) return;
   if (!Array.isArray(grants) || !grants.length || grants.length > 8 || !grants.every(isText)) return;
@@ -260,7 +260,7 @@ function complete(record) {
   d.actor = { kind: kindOfType(type), ...d.actor, type, id };
   for (const r of [d, ...(d.parts ?? [])]) {
     const frames = r.frames ?? [], actor = frames[0];
-    if (allowed(r)) putBack(frames, record.request.context);
+    if (!r.reasons?.some((x) => x.code === "grant_unknown")) putBack(frames, record.request.context);
     for (const f of frames) f.allowed = !Object.hasOwn(f, "allowed"); // it is never there but as false
     for (const f of frames) if (frameKind(f) === "delegator" && f.allowed && frameKind(actor) === "actor" && actor.allowed) f.policies ??= actor.policies;
     let given = [];
