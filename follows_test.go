@@ -170,10 +170,7 @@ func TestFramesOfAChainAreLeftOutWhereTheyFollow(t *testing.T) {
 					r.Decision.Parts, r.Decision.Ruling = []PartDecision{part, part}, Ruling{Outcome: Permitted, Reasons: PartReasons([]PartDecision{part})}
 				}
 				text := r.AppendCanonical(nil)
-				var got []string
-				for _, f := range writtenFrames(t, text) {
-					got = append(got, f)
-				}
+				got := writtenFrames(t, text)
 				if want := strings.Fields(c.written); !slices.Equal(got, want) {
 					t.Errorf("%s\nhas the frames %q, want %q", text, got, want)
 				}
