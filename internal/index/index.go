@@ -143,6 +143,8 @@ func (x *Index) load(ctx context.Context) error {
 		if err == nil {
 			if next, authority, err = p.cursor(ctx); err != nil {
 				p.close()
+			} else {
+				p.rest()
 			}
 		}
 		expected := first

@@ -364,6 +364,41 @@ func TestOneProcessWrites(t *testing.T) {
 	}
 }
 
+// An index of a long log has many files. It keeps open those that somebody reads or writes.
+func TestFilesThatNobodyUsesAreClosed(t *testing.T) {
+	h := newHistory(7)
+	h.grow(t, 2*blockRows+100)
+	dir := filepath.Join(t.TempDir(), "index")
+	x := h.open(t, dir, nil)
+	h.refresh(t, x)
+	x.Close()
+	x = h.open(t, dir, nil)
+	open := func() (n int) {
+		x.mu.RLock()
+		defer x.mu.RUnlock()
+		for _, p := range x.parts {
+			n += p.db.Stats().OpenConnections
+		}
+		return n
+	}
+	if n := open(); n > 1 { // the newest's, of which the position was read
+		t.Errorf("%d connections are open after the start", n)
+	}
+	q := parse(t, "outcome:denied")
+	want := h.matching(q)
+	if got := all(t, x, q, Page{Limit: 1000}); !slices.Equal(got, want) {
+		t.Fatalf("%d decisions, want %d", len(got), len(want))
+	}
+	for deadline := time.Now().Add(30 * time.Second); open() > 0; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are still open after a search", open())
+		}
+	}
+	if got := all(t, x, q, Page{Limit: 1000}); !slices.Equal(got, want) {
+		t.Errorf("afterwards %d decisions, want %d", len(got), len(want))
+	}
+}
+
 // TestOldPartitionsCanGo deletes the file of the oldest entries, which is what retention does (G7).
 func TestOldPartitionsCanGo(t *testing.T) {
 	h := newHistory(6)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 
@@ -106,6 +107,19 @@ var errContent = errors.New("the content is not in the form of this version")
 const pragmas = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)&_pragma=synchronous(off)&_pragma=cache_size(-%d)" +
 	"&_pragma=wal_autocheckpoint(4000)&_pragma=temp_store(memory)&_pragma=trusted_schema(off)"
 
+// A connection takes three files and up to its cache in memory, and there are as many partitions as the log is long: so
+// those that nobody uses are closed.
+const (
+	maxIdle = 2
+	idleFor = 2 * time.Second
+)
+
+// rest closes the connections that nobody uses at the moment.
+func (p *partition) rest() {
+	p.db.SetMaxIdleConns(0)
+	p.db.SetMaxIdleConns(maxIdle)
+}
+
 // openPartition opens a file that is there, or makes it.
 func openPartition(ctx context.Context, dir string, first, size uint64, origin string, create bool) (*partition, error) {
 	p := &partition{first: first, size: size, file: filepath.Join(dir, fileName(first))}
@@ -125,7 +139,8 @@ func openPartition(ctx context.Context, dir string, first, size uint64, origin s
 	if p.db, err = sql.Open("sqlite", "file:"+uriPath(p.file)+fmt.Sprintf(pragmas, cache)); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
-	p.db.SetMaxIdleConns(2)
+	p.db.SetMaxIdleConns(maxIdle)
+	p.db.SetConnMaxIdleTime(idleFor)
 	if create {
 		err = p.create(ctx, origin)
 	} else {
