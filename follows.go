@@ -1,9 +1,6 @@
 package aver
 
-import (
-	"bytes"
-	"slices"
-)
+import "slices"
 
 // A record does not repeat what follows from the rest of it (docs/formats.md,
 // "What is left out"). Whoever decides and whoever reads a record find it out by
@@ -149,7 +146,7 @@ func (r *Ruling) shared() []string {
 type chain struct {
 	request        []byte // in canonical form
 	read           bool
-	grants, origin []byte
+	grants, origin string
 }
 
 func (c *chain) find() {
@@ -157,18 +154,12 @@ func (c *chain) find() {
 		return
 	}
 	c.read = true
-	text := c.request
-	take := func(name string) (value []byte) {
-		if at := seek(text, name); at >= 0 {
-			if end := valueEnd(text, at); end >= 0 {
-				value, text = text[at:end], text[end:]
-			}
+	m := readMembers(c.request)
+	if m.seek("context") && m.seek("delegation") {
+		c.grants = m.skip()
+		if m.seek("on_behalf_of") {
+			c.origin = m.skip()
 		}
-		return value
-	}
-	if at := seek(text, "context"); at >= 0 {
-		text = text[at:]
-		c.grants, c.origin = take("delegation"), take("on_behalf_of")
 	}
 }
 
@@ -176,8 +167,8 @@ func (c *chain) find() {
 // of the originating user. All are, but where each grant allows and they are as
 // many as the chain has: then the request names these, and whoever reads the
 // record puts them back, see unsaid. What it needs to write, it writes to the spare
-// room of the object.
-func (r *Ruling) said(c *chain, o *object) (first, then []Frame) {
+// room.
+func (r *Ruling) said(c *chain, spare []byte) (first, then []Frame) {
 	n := 0
 	for n < len(r.Frames) && r.Frames[len(r.Frames)-1-n].bare(FrameGrant, nil) {
 		n++
@@ -187,15 +178,14 @@ func (r *Ruling) said(c *chain, o *object) (first, then []Frame) {
 		return r.Frames, nil
 	}
 	c.find()
-	ids := object{dst: o.dst[len(o.dst):]}
-	ids.dst = append(ids.dst, '[')
+	ids := append(spare, '[')
 	for i := range n {
 		if i > 0 {
-			ids.dst = append(ids.dst, ',')
+			ids = append(ids, ',')
 		}
-		ids.dst = AppendString(ids.dst, r.Frames[len(rest)+i].Grant)
+		ids = AppendString(ids, r.Frames[len(rest)+i].Grant)
 	}
-	if ids.dst = append(ids.dst, ']'); !bytes.Equal(ids.dst, c.grants) {
+	if ids = append(ids, ']'); string(ids) != c.grants {
 		return r.Frames, nil
 	}
 	switch last := delegators(rest); last {
@@ -205,7 +195,7 @@ func (r *Ruling) said(c *chain, o *object) (first, then []Frame) {
 		}
 	case n:
 		f := &rest[last]
-		if f.bare(FrameDelegator, r.shared()) && f.Entity.ID != "" && f.Entity.Type != "" && bytes.Equal(f.Entity.appendCanonical(ids.dst[:0]), c.origin) {
+		if f.bare(FrameDelegator, r.shared()) && f.Entity.ID != "" && f.Entity.Type != "" && string(f.Entity.appendCanonical(spare)) == c.origin {
 			return rest[:last], rest[last+1:]
 		}
 	}
@@ -290,8 +280,8 @@ func chainOf(request map[string]any) (grants []string, origin Ref) {
 }
 
 // partyOf reads a party of which no more is said than who it is.
-func partyOf(text []byte) (r Ref, ok bool) {
-	m := readMembers(text)
+func partyOf(text string) (r Ref, ok bool) {
+	m := members{text: text}
 	r.read(&m)
 	return r, !m.failed && m.pos == len(text) && r.ID != "" && r.Type != ""
 }

@@ -154,38 +154,51 @@ func (m *members) time(name string) (t Time) {
 	return t
 }
 
-// object is the text of a member that is an object; nil if it is not there.
-func (m *members) object(name string) []byte {
-	if !m.next(name) {
-		return nil
-	}
-	depth := 0
-	for i := m.pos; i < len(m.text); i++ {
-		switch m.text[i] {
-		case '"':
-			if i = m.closing(i); i < 0 {
+// skip goes behind a value in an object, of any kind, and returns its text.
+func (m *members) skip() string {
+	start, depth := m.pos, 0
+	for ; m.pos < len(m.text); m.pos++ {
+		switch c := m.text[m.pos]; {
+		case c == '"':
+			end := m.closing(m.pos)
+			if end < 0 {
 				m.failed = true
-				return nil
+				return ""
 			}
-		case '{':
+			m.pos = end
+		case depth == 0 && (c == ',' || c == '}'): // of the object around
+			return m.text[start:m.pos]
+		case c == '{', c == '[':
 			depth++
-		case '}':
+		case c == '}', c == ']':
 			depth--
-		}
-		if depth == 0 {
-			text := []byte(m.text[m.pos : i+1])
-			m.pos = i + 1
-			return text
 		}
 	}
 	m.failed = true
-	return nil
+	return ""
+}
+
+// seek goes to the value of the next member of that name, and over those before; if
+// there is none, to the end of the object.
+func (m *members) seek(name string) bool {
+	for !m.failed && !m.next(name) {
+		if m.pos+1 >= len(m.text) || m.text[m.pos+1] != '"' {
+			return false
+		}
+		end := m.closing(m.pos + 1)
+		if end < 0 {
+			return false
+		}
+		m.pos = end + len(`":`)
+		m.skip()
+	}
+	return !m.failed
 }
 
 // unmarshal reads a member that has no canonical form of its own.
 func (m *members) unmarshal(name string, into any) {
-	if text := m.object(name); text != nil {
-		m.failed = json.Unmarshal(text, into) != nil || m.failed
+	if m.next(name) {
+		m.failed = json.Unmarshal([]byte(m.skip()), into) != nil || m.failed
 	}
 }
 
@@ -241,7 +254,9 @@ func (r *Record) read(m *members) {
 		m.end()
 	}
 	r.Policies = m.string("policies")
-	r.Request = m.object("request")
+	if m.next("request") {
+		r.Request = json.RawMessage(m.skip())
+	}
 	r.Full = m.string("request_digest")
 	r.Salt = m.string("salt")
 	r.Semantics = m.string("semantics")
@@ -360,62 +375,6 @@ func (l *Leaf) read(m *members) {
 	l.Time = m.time("time")
 	l.Type = m.string("type")
 	m.end()
-}
-
-// seek is where the value of a member begins in the text of an object in canonical
-// form, or what is left of it from a comma on; -1 if it is not there. It makes no
-// copy, for who asks of each record.
-func seek(text []byte, name string) int {
-	for i := 0; i+1 < len(text) && text[i+1] == '"' && text[i] != '}'; {
-		value := textEnd(text, i+1) + 1 // behind the colon
-		if value <= 0 || value >= len(text) {
-			break
-		}
-		if string(text[i+2:value-2]) == name {
-			return value
-		}
-		if i = valueEnd(text, value); i < 0 {
-			break
-		}
-	}
-	return -1
-}
-
-// textEnd is where the text goes on behind a string; -1 if it does not end.
-func textEnd(text []byte, at int) int {
-	for i := at + 1; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return -1
-}
-
-// valueEnd is the same for any value.
-func valueEnd(text []byte, at int) int {
-	depth := 0
-	for i := at; i < len(text); i++ {
-		switch text[i] {
-		case '"':
-			if i = textEnd(text, i) - 1; i < 0 {
-				return -1
-			}
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth < 0 { // of the object around
-				return i
-			}
-		case ',':
-			if depth == 0 {
-				return i
-			}
-		}
-	}
-	return -1
 }
 
 // CitedAuthority is the prefix of the authority log that a record was decided at,

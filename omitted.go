@@ -3,7 +3,6 @@ package aver
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -25,29 +24,13 @@ func rootOf(path string) string {
 	return path
 }
 
-// withRoot appends the paths of what stands below a root. They share memory.
+// withRoot appends the paths of what stands below a root.
 func (p Paths) withRoot(root string, rests []string) Paths {
-	size := 0
 	for _, rest := range rests {
-		size += len(root) + len(rest) + 1
-	}
-	var all strings.Builder
-	all.Grow(size)
-	for _, rest := range rests {
-		all.WriteString(root)
-		if rest != "" && rest[0] != '[' {
-			all.WriteByte('.')
+		if !strings.HasPrefix(rest, "[") {
+			rest = "." + rest
 		}
-		all.WriteString(rest)
-	}
-	text := all.String()
-	p = slices.Grow(p, len(rests))
-	for _, rest := range rests {
-		n := len(root) + len(rest)
-		if rest != "" && rest[0] != '[' {
-			n++
-		}
-		p, text = append(p, text[:n]), text[n:]
+		p = append(p, root+rest)
 	}
 	return p
 }
@@ -58,7 +41,7 @@ func (p Paths) appendCanonical(dst []byte) []byte {
 	for i := 0; i < len(p); {
 		root := rootOf(p[i])
 		n := 1
-		for i+n < len(p) && below(p[i+n], root) {
+		for i+n < len(p) && rootOf(p[i+n]) == root {
 			n++
 		}
 		appendList(&o, root, p[i:i+n], func(path string, dst []byte) []byte {
@@ -67,11 +50,6 @@ func (p Paths) appendCanonical(dst []byte) []byte {
 		i += n
 	}
 	return o.close()
-}
-
-// below tells whether a path begins with a root.
-func below(path, root string) bool {
-	return strings.HasPrefix(path, root) && (len(path) == len(root) || path[len(root)] == '.' || path[len(root)] == '[')
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -88,17 +66,15 @@ func (p *Paths) UnmarshalJSON(text []byte) error {
 		*p = p.withRoot(root, by[root])
 		delete(by, root)
 	}
-	for root := range by {
-		return fmt.Errorf("no path begins with %q", root)
+	if len(by) > 0 {
+		return fmt.Errorf("a path begins with one of %q", pathRoots)
 	}
 	return nil
 }
 
 func (p *Paths) read(m *members) {
 	for _, root := range pathRoots {
-		if rests := m.strings(root); rests != nil {
-			*p = p.withRoot(root, rests)
-		}
+		*p = p.withRoot(root, m.strings(root))
 	}
 	m.end()
 }

@@ -307,7 +307,7 @@ func (d *Decision) append(dst []byte, c *chain) []byte {
 
 func (r *Ruling) appendFirst(o *object, c *chain) {
 	shared := r.shared()
-	first, then := r.said(c, o)
+	first, then := r.said(c, o.dst[len(o.dst):])
 	appendLists(o, "frames", first, then, func(f Frame, dst []byte) []byte {
 		if f.As == FrameDelegator && f.Allowed && slices.Equal(f.Policies, shared) {
 			f.Policies = nil

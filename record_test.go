@@ -415,7 +415,7 @@ func TestParseRecordRefuses(t *testing.T) {
 		{"empty kind", `"actor":{"event":12}`, `"actor":{"event":12,"kind":""}`, "canonical"},
 		{"list of whole paths", `"omitted":{"context":["trace"],"principal":["version"],"resource":["[\"line items\"]"]}`, `"omitted":["context.trace"]`, "record: json: "},
 		{"omitted by another order", `"omitted":{"context":["trace"],"principal":["version"],`, `"omitted":{"principal":["version"],"context":["trace"],`, "canonical"},
-		{"omitted of what is no part", `"omitted":{"context"`, `"omitted":{"aver":["x"],"context"`, "no path begins"},
+		{"omitted of what is no part", `"omitted":{"context"`, `"omitted":{"aver":["x"],"context"`, "a path begins with"},
 		{"omitted by an empty list", `"omitted":{"context"`, `"omitted":{"action":[],"context"`, "canonical"},
 		{"omitted twice", `"omitted":{"context"`, `"omitted":{"context":["a"],"context"`, "canonical"},
 		{"empty actor", `"actor":{"event":12}`, `"actor":{}`, "canonical"},
