@@ -16,8 +16,8 @@ func DecideAndEncode(t testing.TB, st *authority.State, req *aver.Request, now a
 	return Recording(t, st, req, now)()
 }
 
-// Keep saves the usage of limits as KeepUsage does, now.
-func (p *Point) Keep(ctx context.Context) error { return p.keep(ctx) }
+// Keep saves the usage of limits as KeepUsage does, if there are so many entries since.
+func (p *Point) Keep(ctx context.Context, every uint64) error { return p.keep(ctx, every) }
 
 // Recording decides a request and returns what makes a log entry of the decision,
 // as a Point does, and returns the size of the payload.

@@ -176,13 +176,8 @@ func (p *Point) Submit(q *Query, pep aver.PEP) (*Pending, error) {
 	p.counted.Lock()
 	defer p.counted.Unlock()
 	for {
-		if p.usage.generation != p.log.Generation() {
-			// Records were dropped by a failure of the disk: their uses never were.
-			fresh, err := loadUsage(p.log, p.o.UsageFile, st.ErasedCounters(), p.o.Logger)
-			if err != nil {
-				return nil, fmt.Errorf("usage of limits: %w", err)
-			}
-			p.usage = fresh
+		if err := p.renewUsage(st); err != nil {
+			return nil, err
 		}
 		pending, err := p.submit(st, head, q, pep, p.usage.Usage, func(e ledger.Entry) (*ledger.Ticket, error) {
 			return p.log.EnqueueIn(p.usage.generation, e)

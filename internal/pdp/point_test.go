@@ -86,6 +86,23 @@ func (b *bench) open() {
 	}
 }
 
+// records are those of the whole log.
+func (b *bench) records() (all []*aver.Record) {
+	b.t.Helper()
+	size, _ := b.log.Head()
+	for e, err := range b.log.Entries(0, size) {
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		r, err := aver.ParseRecord(e.Payload)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
 func (b *bench) ask(text string) (*aver.Answer, error) {
 	return b.point.Decide(context.Background(), pdp.NewQuery(request(b.t, text)), aver.PEP{Credential: "pep"})
 }
@@ -198,17 +215,9 @@ func TestLimitsUnderConcurrency(t *testing.T) {
 		t.Errorf("%d allowed, the limit is %d", allowed.Load(), uses)
 	}
 	before := int64(0)
-	size, _ := b.log.Head()
-	for e, err := range b.log.Entries(0, size) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := aver.ParseRecord(e.Payload)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for i, r := range b.records() {
 		if c := r.Decision.Counters[0]; c.Before != before {
-			t.Fatalf("entry %d begins at %d, the one before ended at %d", e.Index, c.Before, before)
+			t.Fatalf("entry %d begins at %d, the one before ended at %d", i, c.Before, before)
 		} else {
 			before = c.After
 		}
@@ -247,7 +256,7 @@ func TestUsageIsSavedWhileOthersDecide(t *testing.T) {
 	}
 	var all []saved
 	for range 50 {
-		if err := b.point.Keep(t.Context()); err != nil {
+		if err := b.point.Keep(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(file)
@@ -262,20 +271,13 @@ func TestUsageIsSavedWhileOthersDecide(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	size, _ := b.log.Head()
-	used := make([]int64, size+1) // before each entry
-	for e, err := range b.log.Entries(0, size) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := aver.ParseRecord(e.Payload)
-		if err != nil {
-			t.Fatal(err)
-		}
-		used[e.Index+1] = used[e.Index]
+	used := []int64{0} // before each entry
+	for _, r := range b.records() {
+		last := used[len(used)-1]
 		for _, c := range r.Decision.Counters {
-			used[e.Index+1] = c.After
+			last = c.After
 		}
+		used = append(used, last)
 	}
 	for _, s := range all {
 		got := int64(0)
@@ -295,8 +297,55 @@ func TestUsageIsSavedWhileOthersDecide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := a.Counters[0].Before; got != used[size] {
-		t.Errorf("after a crash %d are used, the log says %d", got, used[size])
+	if got, want := a.Counters[0].Before, used[len(used)-1]; got != want {
+		t.Errorf("after a crash %d are used, the log says %d", got, want)
+	}
+}
+
+// What a failure of the disk dropped is not in the usage that is saved, and does not keep it from being saved; before
+// there is much that is new, nothing is.
+func TestUsageIsSavedAfterRecordsWereDropped(t *testing.T) {
+	b := newBench(t, limitedWorld(t, 1000), t.TempDir())
+	file := filepath.Join(b.dir, "usage.json")
+	saved := func() string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if _, err := b.ask(limited); err != nil {
+		t.Fatal(err)
+	}
+	b.disk.broken.Store(true)
+	if _, err := b.ask(limited); err == nil {
+		t.Fatal("answered without a record")
+	}
+	b.disk.broken.Store(false)
+	if err := b.point.Keep(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	first := saved()
+	if !strings.Contains(first, `"size":1,`) || !strings.Contains(first, `"used":1}`) {
+		t.Errorf("saved %s, want one use in one entry", first)
+	}
+	for b.log.Health() != nil { // it tries again by itself, and tells nobody
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := b.ask(limited); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.point.Keep(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if got := saved(); got != first {
+		t.Errorf("saved %s, after one more entry", got)
+	}
+	if err := b.point.Keep(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if got := saved(); !strings.Contains(got, `"size":2,`) || !strings.Contains(got, `"used":2}`) {
+		t.Errorf("saved %s, want two uses in two entries", got)
 	}
 }
 

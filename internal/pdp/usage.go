@@ -16,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/aver-authz/aver"
+	"github.com/aver-authz/aver/internal/authority"
 	"github.com/aver-authz/aver/internal/ledger"
 )
 
@@ -24,7 +25,7 @@ import (
 type usage struct {
 	Usage
 	generation uint64
-	saved      uint64 // the size of the log that it was saved for when it was loaded
+	saved      uint64 // the size of the log that the file has it for
 }
 
 func (u *usage) add(counters []aver.Counter) {
@@ -101,57 +102,76 @@ func readUsage(file string) (u usageFile, err error) {
 	return u, json.Unmarshal(text, &u)
 }
 
-// How often the usage is saved: what a start after a crash has to read is what came since.
+// When the usage is saved: what a start after a crash has to read is what came since.
 const (
 	keepEvery = 50_000          // entries
 	keepCheck = 5 * time.Second // how often is looked whether there are so many
+	keepRetry = time.Minute     // after a failure
 )
 
 // KeepUsage saves the usage of limits every so many entries until ctx ends, so that a start after a crash need not
 // read the whole log either.
 func (p *Point) KeepUsage(ctx context.Context) {
-	if p.o.UsageFile == "" {
-		return
-	}
-	p.counted.Lock()
-	kept := p.usage.saved
-	p.counted.Unlock()
-	for {
-		if size, _ := p.log.Head(); size-kept >= keepEvery {
-			if err := p.keep(ctx); err != nil && ctx.Err() == nil {
-				p.o.Logger.Warn("the usage of limits can't be saved; the next start may have to read more of the log", "error", err)
-			}
-			kept = size
+	for p.o.UsageFile != "" && ctx.Err() == nil {
+		wait := keepCheck
+		if err := p.keep(ctx, keepEvery); err != nil && ctx.Err() == nil {
+			p.o.Logger.Warn("the usage of limits can't be saved; the next start may have to read more of the log", "error", err)
+			wait = keepRetry
 		}
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(keepCheck):
+		case <-time.After(wait):
 		}
 	}
 }
 
-// keep saves the usage as of now, while others decide.
-func (p *Point) keep(ctx context.Context) error {
+// keep saves the usage as of now, while others decide, if there are so many entries since it was.
+func (p *Point) keep(ctx context.Context, every uint64) error {
+	st, _ := p.o.State()
 	p.counted.Lock()
-	used := usage{Usage: maps.Clone(p.usage.Usage), generation: p.usage.generation}
-	last := p.last
+	if err := p.renewUsage(st); err != nil {
+		p.counted.Unlock()
+		return err
+	}
+	used, last := p.usage, p.last
 	size, _ := p.log.Head() // whatever counts before it is in used, and after it up to last as well
+	if size-used.saved < every {
+		p.counted.Unlock()
+		return nil
+	}
+	copied := usage{Usage: maps.Clone(used.Usage)}
 	p.counted.Unlock()
 	if last != nil {
-		if _, err := last.Wait(ctx); err != nil {
+		if _, err := last.Wait(ctx); err != nil { // and with it, what counted may be gone
 			return err
 		}
 		size = max(size, last.Index()+1)
-	}
-	if p.log.Generation() != used.generation { // something that counted was dropped; the next time it is right again
-		return nil
 	}
 	root, err := p.log.TreeHash(size)
 	if err != nil {
 		return err
 	}
-	return used.save(size, root, p.o.UsageFile)
+	if err := copied.save(size, root, p.o.UsageFile); err != nil {
+		return err
+	}
+	p.counted.Lock()
+	used.saved = size
+	p.counted.Unlock()
+	return nil
+}
+
+// renewUsage reads the usage again if records were dropped by a failure of the disk: their uses never were. The lock
+// is held.
+func (p *Point) renewUsage(st *authority.State) error {
+	if p.usage.generation == p.log.Generation() {
+		return nil
+	}
+	fresh, err := loadUsage(p.log, p.o.UsageFile, st.ErasedCounters(), p.o.Logger)
+	if err != nil {
+		return fmt.Errorf("usage of limits: %w", err)
+	}
+	p.usage, p.last = fresh, nil
+	return nil
 }
 
 // save writes the usage as of a size of the log, with the root that it has there.
