@@ -5,7 +5,6 @@ import (
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/pdp"
-	"github.com/aver-authz/aver/internal/policy"
 )
 
 // twoHops is asked by an agent that pays through a chain of two grants.
@@ -58,14 +57,7 @@ func BenchmarkDecideAndRecord(b *testing.B) {
 // The cost of making the record alone, once it is decided.
 func BenchmarkRecord(b *testing.B) {
 	sensitive := newWorld(b, "")
-	bundle, err := policy.Load(map[string][]byte{
-		"bundle.yaml": []byte("name: test\nsensitive: [context.ip, context.email, resource.iban]\n"),
-		"main.cedar":  []byte(`permit (principal, action == Action::"pay", resource) when { resource.amount < 100 && context.ip like "10.*" };`),
-	}, "test")
-	if err != nil {
-		b.Fatal(err)
-	}
-	sensitive.publish(bundle)
+	sensitive.bundle("name: test\nsensitive: [context.ip, context.email, resource.iban]\n", `permit (principal, action == Action::"pay", resource) when { resource.amount < 100 && context.ip like "10.*" };`)
 	limited := newWorld(b, payPolicies)
 	limited.agent("bot", nil)
 	limited.grant(aver.Grant{ID: "g1", From: alice, To: bot, Limits: &aver.GrantLimits{Uses: 1000, Sums: []aver.SumLimit{{Attribute: "resource.amount", Max: 1000}}}})

@@ -25,13 +25,19 @@ func newWorld(t testing.TB, policies string) *world {
 	baseline := policy.Baseline()
 	w.publish(baseline)
 	if policies != "" {
-		b, err := policy.Load(map[string][]byte{"main.cedar": []byte(policies)}, "test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.publish(b)
+		w.bundle("name: test\n", policies)
 	}
 	return w
+}
+
+// bundle publishes a bundle named test, with that configuration.
+func (w *world) bundle(configuration, policies string) {
+	w.t.Helper()
+	b, err := policy.Load(map[string][]byte{"bundle.yaml": []byte(configuration), "main.cedar": []byte(policies)}, "test")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.publish(b)
 }
 
 func (w *world) do(typ aver.EventType, data any) {

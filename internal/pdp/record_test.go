@@ -13,7 +13,6 @@ import (
 
 	"github.com/aver-authz/aver"
 	"github.com/aver-authz/aver/internal/pdp"
-	"github.com/aver-authz/aver/internal/policy"
 )
 
 func (w *world) record(text string) (*aver.Record, []string) {
@@ -31,16 +30,9 @@ func (w *world) record(text string) (*aver.Record, []string) {
 // E3: what an exception does to reasons is read back from the record, whether it lifts what forbids or only covers it.
 func TestRecordOfExceptions(t *testing.T) {
 	w := newWorld(t, "")
-	b, err := policy.Load(map[string][]byte{
-		"bundle.yaml": []byte("exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n"),
-		"main.cedar": []byte(`@id("sealed") @overridable("break_glass") forbid (principal, action, resource) when { resource has sealed && resource.sealed };
+	w.bundle("exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n", `@id("sealed") @overridable("break_glass") forbid (principal, action, resource) when { resource has sealed && resource.sealed };
 			@id("frozen") forbid (principal, action, resource) when { resource has frozen && resource.frozen };
-			@id("mask") @gate("restrict") @obligation("mask") forbid (principal, action, resource);`),
-	}, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.publish(b)
+			@id("mask") @gate("restrict") @obligation("mask") forbid (principal, action, resource);`)
 	for id, group := range map[string]string{"ann": "staff", "boss": "leads"} {
 		w.do(aver.EventIdentityRegistered, aver.Identity{Ref: aver.Ref{Type: "user", ID: id}, Kind: aver.HumanUser, Parents: []aver.Ref{{Type: "group", ID: group}}})
 	}
@@ -99,14 +91,7 @@ func TestRecordListsWhatIsNotRegistered(t *testing.T) {
 // it left out.
 func TestRecordIsMinimal(t *testing.T) {
 	w := newWorld(t, "")
-	b, err := policy.Load(map[string][]byte{
-		"bundle.yaml": []byte("name: test\nretain: [context.ticket]\n"),
-		"main.cedar":  []byte(`permit (principal, action == Action::"pay", resource is payment) when { resource.amount < 100 && context.device.trusted };`),
-	}, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.publish(b)
+	w.bundle("name: test\nretain: [context.ticket]\n", `permit (principal, action == Action::"pay", resource is payment) when { resource.amount < 100 && context.device.trusted };`)
 	r, _ := w.record(`{"subject":{"type":"user","id":"a","properties":{"name":"Ann"}},"action":{"name":"pay","properties":{"via":"web"}},
 		"resource":{"type":"payment","id":"p","properties":{"amount":5,"iban":"DE"}},
 		"context":{"device":{"trusted":true,"serial":"x"},"ticket":"T-1","ip":"10.0.0.1","supported_obligations":["o"]}}`)
@@ -154,14 +139,7 @@ func TestFramesOfAChainAreInTheRecordOnce(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, "")
-			b, err := policy.Load(map[string][]byte{
-				"bundle.yaml": []byte("name: test\nsensitive: [" + c.sensitive + "]\n"),
-				"main.cedar":  []byte(`@id("pay") permit (principal, action == Action::"pay", resource);`),
-			}, "test")
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.publish(b)
+			w.bundle("name: test\nsensitive: ["+c.sensitive+"]\n", `@id("pay") permit (principal, action == Action::"pay", resource);`)
 			w.agent("bot", nil)
 			w.agent("sub", nil)
 			w.grant(aver.Grant{ID: "g1", From: alice, To: bot, Depth: 1, Condition: "resource.amount <= 100"})
@@ -198,15 +176,8 @@ func TestFramesOfAChainAreInTheRecordOnce(t *testing.T) {
 // disclosures bring them back.
 func TestSensitiveValuesAreWithheld(t *testing.T) {
 	w := newWorld(t, "")
-	b, err := policy.Load(map[string][]byte{
-		"bundle.yaml": []byte("name: test\nsensitive: [resource.iban, context.customer.name]\n"),
-		"main.cedar": []byte(`permit (principal, action == Action::"pay", resource is payment)
-			when { resource.iban like "DE*" && context.customer.name != "Mallory" };`),
-	}, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.publish(b)
+	w.bundle("name: test\nsensitive: [resource.iban, context.customer.name]\n", `permit (principal, action == Action::"pay", resource is payment)
+			when { resource.iban like "DE*" && context.customer.name != "Mallory" };`)
 	const text = `{"subject":{"type":"user","id":"a"},"action":{"name":"pay"},"resource":{"type":"payment","id":"p","properties":{"iban":"DE12"}},
 		"context":{"customer":{"name":"Maria"},"parts":["x",{"id":"y","properties":{"iban":"FR34"}}]}}`
 	r, disclosures := w.record(text)

@@ -52,15 +52,8 @@ var conditions = []string{
 // readersWorld is a state with such policies, built anew.
 func readersWorld(t testing.TB, policies, conditions []string) *world {
 	w := &world{t: t, st: authority.New()}
-	b, err := policy.Load(map[string][]byte{
-		"bundle.yaml": []byte("name: test\nretain: [context.ticket]\nsensitive: [resource.iban]\n" +
-			"exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n"),
-		"main.cedar": []byte(`@id("all") permit (principal, action, resource);` + strings.Join(policies, "\n")),
-	}, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.publish(b)
+	w.bundle("name: test\nretain: [context.ticket]\nsensitive: [resource.iban]\n"+
+		"exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n", `@id("all") permit (principal, action, resource);`+strings.Join(policies, "\n"))
 	w.agent("bot", nil)
 	w.agent("sub", nil)
 	w.exception()
@@ -233,14 +226,7 @@ func TestRecordsOfManyAtOnce(t *testing.T) {
 // a device are named, for those who have an exception no more than for others.
 func TestRecordOfWhoHasAnException(t *testing.T) {
 	w := &world{t: t, st: authority.New()}
-	b, err := policy.Load(map[string][]byte{
-		"bundle.yaml": []byte("exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n"),
-		"main.cedar":  []byte(`@id("sealed") @overridable("break_glass") forbid (principal, action, resource) when { context has deep };`),
-	}, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.publish(b)
+	w.bundle("exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n", `@id("sealed") @overridable("break_glass") forbid (principal, action, resource) when { context has deep };`)
 	w.exception()
 	r := recordOf(t, w, `{"subject":{"type":"user","id":"eve"},"action":{"name":"x"},"resource":{"type":"doc","id":"1"},
 "context":{"deep":{"x":1},"session":{"id":"s-9"},"device":{"id":"d-9"},"junk":1}}`)

@@ -392,14 +392,7 @@ func TestSearchStopsInTime(t *testing.T) {
 // An exception allows its subject what the policies don't, and nobody else.
 func TestSearchKnowsExceptions(t *testing.T) {
 	w := newWorld(t, "")
-	b, err := policy.Load(map[string][]byte{
-		"bundle.yaml": []byte("exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n"),
-		"main.cedar":  []byte(`@overridable("break_glass") forbid (principal, action, resource) when { resource has sealed && resource.sealed };`),
-	}, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.publish(b)
+	w.bundle("exceptions: [{kind: break_glass, max: 1h, approvers: [leads], reviewers: [leads], review_within: 24h}]\n", `@overridable("break_glass") forbid (principal, action, resource) when { resource has sealed && resource.sealed };`)
 	for id, group := range map[string]string{"ann": "staff", "bob": "staff", "boss": "leads"} {
 		w.do(aver.EventIdentityRegistered, aver.Identity{
 			Ref: aver.Ref{Type: "user", ID: id}, Kind: aver.HumanUser, Parents: []aver.Ref{{Type: "group", ID: group}},
