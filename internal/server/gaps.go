@@ -32,15 +32,6 @@ func (s *Server) watchGaps() error {
 		return err
 	}
 	s.gaps = gaps.NewWatcher(gaps.New(s.authority, s.decisions, thresholds), s.cfg.Now, s.cfg.Logger)
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.gaps.Run(ctx, s.cfg.GapsEvery)
-	}()
-	s.stopGaps = func() {
-		stop()
-		<-done
-	}
+	s.stopGaps = background(func(ctx context.Context) { s.gaps.Run(ctx, s.cfg.GapsEvery) })
 	return nil
 }

@@ -119,7 +119,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("decision point: %w", err)
 	}
-	s.keepUsage()
+	s.stopKeeping = background(s.pdp.KeepUsage)
 	s.pap.Govern(s.pdp)
 	if err := s.watchGaps(); err != nil {
 		return err
@@ -136,16 +136,16 @@ func (s *Server) open(ctx context.Context) (err error) {
 	return s.openAPI()
 }
 
-// keepUsage keeps the usage of limits up with the log, until stopKeeping.
-func (s *Server) keepUsage() {
-	ctx, stop := context.WithCancel(context.Background())
+// background runs something until stop is called, which returns once it has ended.
+func background(run func(ctx context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.pdp.KeepUsage(ctx)
+		run(ctx)
 	}()
-	s.stopKeeping = func() {
-		stop()
+	return func() {
+		cancel()
 		<-done
 	}
 }
