@@ -46,12 +46,8 @@ func compareNumbers(a, b Number) int {
 
 // FactsOf returns the facts of a decision at the time it was made.
 func FactsOf(index uint64, r *aver.Record) *Facts {
-	// Without disclosures what is withheld is not in the request. One that does not parse is not searched.
-	request, _, err := pdp.Disclose(r.Request, nil)
-	if err != nil {
-		request = nil
-	}
-	return factsOf(index, r, request)
+	parsed, _ := aver.ParseJSON(r.Request, aver.Limits{Bytes: len(r.Request)}) // nil is no request
+	return factsOf(index, r, parsed)
 }
 
 // ReadFacts returns the facts of a decision from the payload of its record. It fails as [aver.ParseRecord] does.
@@ -60,14 +56,10 @@ func ReadFacts(index uint64, payload []byte) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	request, _, err := pdp.DiscloseIn(parsed, nil)
-	if err != nil {
-		request = nil
-	}
-	return factsOf(index, r, request), nil
+	return factsOf(index, r, parsed), nil
 }
 
-func factsOf(index uint64, r *aver.Record, request *aver.Request) *Facts {
+func factsOf(index uint64, r *aver.Record, parsed any) *Facts {
 	f := &Facts{Index: index, ID: r.ID, Time: r.Time, Terms: make([]Term, 0, 32), Numbers: make([]Number, 0, 4)}
 	f.Numbers = append(f.Numbers, Number{Authority.String(), int64(r.Authority.Size)})
 	f.add(Version, r.Policies)
@@ -94,7 +86,8 @@ func factsOf(index uint64, r *aver.Record, request *aver.Request) *Facts {
 		f.add(Trace, t.Txn)
 		f.add(Session, t.Session)
 	}
-	if request != nil {
+	// Without disclosures what is withheld is not in the request. One that does not parse is not searched.
+	if request, _, err := pdp.DiscloseIn(parsed, nil); err == nil {
 		f.request(request)
 	}
 	f.settle()
