@@ -144,7 +144,7 @@ func (x *Index) load(ctx context.Context) error {
 			if next, authority, err = p.cursor(ctx); err != nil {
 				p.close()
 			} else {
-				p.rest()
+				p.closeIdle()
 			}
 		}
 		expected := first

@@ -389,6 +389,7 @@ func TestFilesThatNobodyUsesAreClosed(t *testing.T) {
 	if got := all(t, x, q, Page{Limit: 1000}); !slices.Equal(got, want) {
 		t.Fatalf("%d decisions, want %d", len(got), len(want))
 	}
+	// database/sql closes them by a timer of its own, and tells nobody.
 	for deadline := time.Now().Add(30 * time.Second); open() > 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d connections are still open after a search", open())

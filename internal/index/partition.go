@@ -114,8 +114,8 @@ const (
 	idleFor = 2 * time.Second
 )
 
-// rest closes the connections that nobody uses at the moment.
-func (p *partition) rest() {
+// closeIdle closes the connections that nobody uses at the moment.
+func (p *partition) closeIdle() {
 	p.db.SetMaxIdleConns(0)
 	p.db.SetMaxIdleConns(maxIdle)
 }
