@@ -8,7 +8,7 @@ import (
 )
 
 // collectSeldom is for commands that decide, which make much garbage. To collect seldom saves a tenth of a server's processor time, and a
-// fifth of a replay's; and of the answers that wait longest at 2,000 requests/s most were waiting for a collection (measured; p99 is a third less).
+// fifth of a replay's; and of the answers that wait longest at 2,000 requests/s most were waiting for a collection (measured; p99 is a quarter less).
 // Where much is kept that would cost gigabytes: then it is collected sooner, and at the most as often as Go does by itself. Who sets GOGC
 // has it otherwise.
 func collectSeldom() {
